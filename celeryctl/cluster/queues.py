@@ -1,0 +1,52 @@
+"""What waits in the broker."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import redis
+
+from celeryctl.errors import BrokerUnreachableError
+from celeryctl.settings import Settings
+
+QUEUE = "celery"
+PRIORITY_STEPS = ("", "\x06\x163", "\x06\x166", "\x06\x169")  # kombu's sub-queues of a queue on Redis
+TIMEOUT = 3  # seconds
+
+
+@contextmanager
+def broker(url: str) -> Iterator["redis.Redis"]:
+    """A client of the broker. Errors of Redis come out as BrokerUnreachableError."""
+    try:
+        client = redis.Redis.from_url(url, socket_timeout=TIMEOUT, socket_connect_timeout=TIMEOUT, retry=None)
+        with client:
+            yield client
+    except (redis.RedisError, ValueError) as exc:
+        reason = (str(exc) or type(exc).__name__).splitlines()[0]
+        raise BrokerUnreachableError(
+            "the broker does not answer", why=reason, fix="celeryctl up, or check REDIS_URL"
+        ) from None
+
+
+def depth(settings: Settings, queue: str = QUEUE) -> tuple[int, int]:
+    """How many messages wait in the queue, and how many are with workers and not yet acknowledged."""
+    with broker(address(settings)) as client, client.pipeline(transaction=False) as pipe:
+        for step in PRIORITY_STEPS:
+            pipe.llen(queue + step)
+        pipe.hlen("unacked")
+        *waiting, unacked = pipe.execute()
+        return sum(waiting), unacked
+
+
+def address(settings: Settings) -> str:
+    """The broker's URL. Raises BrokerUnreachableError where there is none."""
+    if not settings.redis_url:
+        raise BrokerUnreachableError(
+            "there is no broker", why="REDIS_URL is unset and no `celeryctl up` runs here", fix="celeryctl up"
+        )
+    return str(settings.redis_url)
+
+
+def check(settings: Settings) -> None:
+    """Raise BrokerUnreachableError unless the broker answers."""
+    with broker(address(settings)) as client:
+        client.ping()

@@ -1,0 +1,82 @@
+"""What came back from a source, and what is to be thought of it."""
+
+import re
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from urllib.parse import urljoin
+
+from requests.utils import parse_header_links
+
+RETRYABLE = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS})
+SHOWN = 80  # characters of a foreign text in our messages
+CENTURY = 3.15e9  # seconds; what is added to a date must stay one
+CARD = re.compile(r"\d(?:[ -]?\d){11,}")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """``body`` is JSON as it came; ``headers`` are looked up in any case."""
+
+    status: int
+    body: bytes
+    headers: Mapping[str, str]
+    url: str
+
+    @property
+    def next(self) -> str | None:
+        """The absolute URL of ``Link: rel="next"``, wherever that leads."""
+        links = parse_header_links(self.headers.get("Link", ""))
+        return next((urljoin(self.url, link["url"]) for link in links if link.get("rel") == "next"), None)
+
+
+@dataclass(slots=True)
+class Meter:
+    """Counts, from several threads: requests that went out to a source, and tries beyond the first."""
+
+    requests: int = 0
+    retries: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
+
+    def count_request(self) -> None:
+        with self._lock:
+            self.requests += 1
+
+    def count_retry(self) -> None:
+        with self._lock:
+            self.retries += 1
+
+
+def passes(status: int) -> bool:
+    """Whether asking again can help after this status."""
+    return status in RETRYABLE or status >= 500
+
+
+def looks_like_json(body: bytes) -> bool:
+    """Whether these bytes are a whole object or list, as far as their ends tell; the decoder finds out the rest."""
+    text = body.strip()
+    return text[:1] + text[-1:] in (b"{}", b"[]")
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """The seconds that ``Retry-After`` asks for, given there as a number or as a date; a century at most."""
+    text = headers.get("Retry-After", "").strip()
+    try:
+        seconds = float(int(text[:12])) if text.isdecimal() else parsedate_to_datetime(text).timestamp() - time.time()
+    except (ValueError, OverflowError):
+        return None
+    return min(max(seconds, 0.0), CENTURY)
+
+
+def excerpt(body: bytes, secrets: Iterable[str] = ()) -> str:
+    """The beginning of a text, quoted, for a message. Empty for JSON, which is data, and for what is no text."""
+    text = body[: 64 * SHOWN].decode(errors="replace").strip()
+    if not text or text[0] in "{[" or "\N{REPLACEMENT CHARACTER}" in text[:SHOWN]:
+        return ""
+    for secret in secrets:
+        text = text.replace(secret, "****")
+    printable = "".join(char if char.isprintable() else " " for char in CARD.sub("****", text))
+    return f"'{' '.join(printable.split())[:SHOWN]}'"

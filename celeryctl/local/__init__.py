@@ -1,0 +1,1 @@
+"""What `up` runs on this machine when nothing else is there: servers, processes, source APIs."""

@@ -1,0 +1,87 @@
+"""The database for the time of a command: the settings' own, or the embedded one of this home."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from celeryctl import services
+from celeryctl.datasets import further
+from celeryctl.errors import DatabaseUnreachableError, SchemaError
+from celeryctl.local import postgres
+from celeryctl.pipeline.context import Context
+from celeryctl.storage import schema
+from celeryctl.storage.database import close
+
+LOCAL = "celeryctl_local"  # data of the local source APIs never share a database with live ones
+
+
+@contextmanager
+def to_write(context: Context) -> Iterator[Context]:
+    """A database with its tables up to date. The embedded one is made and migrated where needed; another is refused."""
+    if context.settings.database_url:
+        context.connect()
+        schema.require(further(context.datasets))
+        yield context
+        return
+    with _embedded(context, create=True) as here:
+        schema.migrate(further(context.datasets))
+        yield here
+
+
+@contextmanager
+def to_read(context: Context) -> Iterator[Context]:
+    """A database that is there already, which the services read from; nothing is created."""
+    services.use(context)
+    if context.settings.database_url:
+        context.connect()
+        yield context
+        return
+    with _embedded(context, create=False) as here:
+        services.use(here)
+        yield here
+
+
+@contextmanager
+def _embedded(context: Context, *, create: bool) -> Iterator[Context]:
+    with postgres.lease(context.settings.home, create=create) as url:
+        if url is None:
+            raise DatabaseUnreachableError(
+                "there is no database here yet",
+                why=f"DATABASE_URL is unset and {context.settings.home} has none",
+                fix="celeryctl up (or: celeryctl fetch all --sync)",
+            )
+        here = context.at(url)
+        here.connect()
+        try:
+            if not create and schema.pending(further(context.datasets)):
+                here = _local_data(context, url)
+            yield here
+        finally:
+            close()
+
+
+def _local_data(context: Context, url: str) -> Context:
+    """Where only `up` with local sources has run, its data are what there is to read."""
+    here = context.at(f"{url.rpartition('/')[0]}/{LOCAL}")
+    here.connect()
+    try:
+        schema.require(further(context.datasets))
+    except DatabaseUnreachableError:
+        raise SchemaError("there are no tables here yet", why="nothing was fetched", fix="celeryctl init-db") from None
+    return here
+
+
+def initialize(context: Context) -> list[str]:
+    """Create the database where it is missing and migrate it. Returns what was done."""
+    models = further(context.datasets)
+    if not context.settings.database_url:
+        with _embedded(context, create=True):
+            return schema.migrate(models)
+    created = schema.create_database(context.settings.database_url)
+    context.connect()
+    return (["database created"] if created else []) + schema.migrate(models)
+
+
+def check(context: Context) -> list[str]:
+    """What `initialize` would do to the tables; nothing is changed."""
+    with to_read(context):
+        return schema.pending(further(context.datasets))

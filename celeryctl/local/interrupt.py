@@ -1,0 +1,61 @@
+"""Signals as something to look at: nothing is cut off in the middle, so nothing that was started gets lost."""
+
+import signal
+import time
+from concurrent.futures import Future
+from contextlib import AbstractContextManager
+from types import FrameType, TracebackType
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+LOOK = 0.05  # seconds between two looks
+
+
+class AskedToEndError(Exception):
+    """Somebody asked us to end."""
+
+
+class Interrupt(AbstractContextManager["Interrupt"]):
+    """SIGINT, SIGTERM and SIGHUP, counted while this is entered."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> "Interrupt":
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            # What nohup has switched off stays off.
+            if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
+                self._before[number] = signal.signal(number, self._heard)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _heard(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - the signature of a handler
+        # Not an Event: setting it here could wait for a lock that the interrupted line holds.
+        self.count += 1
+
+    def again(self) -> bool:
+        """Whether we were asked more than once."""
+        return self.count > 1
+
+    def pause(self, seconds: float) -> None:
+        """Wait. Raises AskedToEndError as soon as we are to end."""
+        deadline = time.monotonic() + seconds
+        while True:
+            if self.count:
+                raise AskedToEndError
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return
+            time.sleep(min(left, LOOK))
+
+    def result(self, future: "Future[T]") -> T:
+        """The future's result, or what it raised."""
+        while not future.done():
+            self.pause(LOOK / 5)
+        return future.result()

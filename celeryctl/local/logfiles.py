@@ -1,0 +1,74 @@
+"""The log files of what `up` started: their last lines, and what is added to them."""
+
+import re
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from os import SEEK_END
+from pathlib import Path
+
+from celeryctl.errors import CeleryctlError, UsageError
+from celeryctl.logs import mask
+
+POLL = 0.2  # seconds
+# Log files repeat what others have sent: none of it may steer a terminal.
+CONTROL = re.compile(r"[^\S\n\t ]|[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
+
+def choose(home: Path, name: str | None) -> list[Path]:
+    """The file of one process, or all that there are. Raises UsageError, CeleryctlError when there is none at all."""
+    files = sorted((home / "logs").glob("*.log"))
+    if not files:
+        raise CeleryctlError(
+            "there are no log files here", why=f"nothing was started yet in {home}", fix="celeryctl up"
+        )
+    chosen = [file for file in files if name in (None, file.stem)]
+    if not chosen:
+        there = ", ".join(file.stem for file in files)
+        raise UsageError(
+            f"there is no log of {name!r}", why=f"there are: {there}", fix=f"celeryctl logs {files[0].stem}"
+        )
+    return chosen
+
+
+def read(
+    files: Sequence[Path], count: int, *, follow: bool, pause: Callable[[], None] = lambda: time.sleep(POLL)
+) -> Iterator[tuple[str, str]]:
+    """The last lines of every file, each with the name of its process; with ``follow`` what is added later, too."""
+    ends = {}
+    for file in files:
+        with file.open("rb") as log:
+            last = deque(log, maxlen=count)
+            ends[file] = log.tell()
+        if follow and last and not last[-1].endswith(b"\n"):
+            # The rest of it is to come: half a secret cannot be masked.
+            ends[file] -= len(last.pop())
+        yield from _shown(file, last)
+    while follow:
+        pause()
+        for file in files:
+            ends[file], lines = _added(file, ends[file])
+            yield from _shown(file, lines)
+
+
+def _added(file: Path, begin: int) -> tuple[int, list[bytes]]:
+    """The whole lines from there on, and where they end. A file that was emptied or deleted begins anew."""
+    try:
+        with file.open("rb") as log:
+            begin = begin if begin <= log.seek(0, SEEK_END) else 0
+            log.seek(begin)
+            text = log.read()
+    except FileNotFoundError:
+        return 0, []
+    lines = text[: text.rfind(b"\n") + 1].split(b"\n")[:-1]
+    return begin + sum(len(line) + 1 for line in lines), lines
+
+
+def _shown(file: Path, lines: Iterable[bytes]) -> Iterator[tuple[str, str]]:
+    for line in lines:
+        yield file.stem, shown(line.decode(errors="replace"))
+
+
+def shown(line: str) -> str:
+    """A line as it may be shown: no secrets, control characters written out."""
+    return CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), mask(line.rstrip("\n")))

@@ -1,0 +1,160 @@
+"""The embedded Valkey of a home: a broker whose contents may be lost at any time, so it writes nothing to the disk."""
+
+import json
+import secrets
+import shlex
+import subprocess
+import time
+from collections.abc import Callable
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from celeryctl.errors import LocalServerError
+from celeryctl.home import create, distrust, log_file, open_log, write_private
+from celeryctl.local import wheels
+from celeryctl.local.account import ENVIRONMENT
+from celeryctl.local.ports import free_port
+
+PORTS_TO_TRY = 5
+ANSWER_WITHIN = 10.0
+STOP_WITHIN = 1.0
+# It logs to what it inherits and works in its own folder: no path needs quoting here.
+CONFIGURATION = """\
+bind 127.0.0.1
+port {port}
+requirepass {password}
+save ""
+appendonly no
+shutdown-on-sigterm nosave
+"""
+
+
+class Valkey:
+    """The broker of this home. Only the process that holds the home's `up.lock` may start it."""
+
+    def __init__(self, home: Path, *, ports: Callable[[], int] = free_port) -> None:
+        self._ports = ports
+        self.home = home.absolute()
+        self.log = log_file(self.home, "valkey")
+        self._folder = self.home / "valkey"
+        self._state = self._folder / "valkey.json"
+        self._child: subprocess.Popen[bytes] | None = None
+
+    @property
+    def alive(self) -> bool:
+        """Whether the server that this object has started is still there."""
+        return self._child is not None and self._child.poll() is None
+
+    def start(self) -> str:
+        """Start it with a new password on a free port, and return its URL. Raises LocalServerError or HomeError.
+
+        One that a killed predecessor left behind is stopped first.
+        """
+        create(self.home)
+        executable = wheels.valkey()
+        self.stop()
+        self._folder.mkdir(mode=0o700, exist_ok=True)
+        for _ in range(PORTS_TO_TRY):
+            if url := self._launch(executable, self._ports()):
+                return url
+        why = self._last_words()
+        raise LocalServerError("the embedded Valkey does not start", why=why, fix=f"less {shlex.quote(str(self.log))}")
+
+    def _launch(self, executable: Path, port: int) -> str | None:
+        password = secrets.token_hex(32)
+        url = f"redis://:{password}@127.0.0.1:{port}/0"
+        write_private(self._folder / "valkey.conf", CONFIGURATION.format(port=port, password=password))
+        # Known before it runs: were we killed in between, the next start could still end it.
+        write_private(self._state, json.dumps({"url": url}))
+        with open_log(self.home, "valkey") as log:
+            self._child = self._run(executable, log)
+        created = psutil.Process(self._child.pid).create_time()
+        write_private(self._state, json.dumps({"url": url, "pid": self._child.pid, "created": created}))
+        return url if self._answers(url, self._child) else None
+
+    def _run(self, executable: Path, log: Any) -> subprocess.Popen[bytes]:
+        try:
+            return subprocess.Popen(  # noqa: S603 - our own executable
+                [executable, "valkey.conf"],
+                cwd=self._folder,
+                env=ENVIRONMENT,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                umask=0o077,
+                start_new_session=True,
+            )
+        except OSError as error:
+            why = f"{executable}: {error.strerror}"
+            raise LocalServerError("the embedded Valkey does not start", why=why, fix="docker compose up") from error
+
+    def _answers(self, url: str, child: "subprocess.Popen[bytes]") -> bool:
+        """Whether it answers in time; it is gone if it does not."""
+        deadline = time.monotonic() + ANSWER_WITHIN
+        with closing(_client(url)) as client:
+            while child.poll() is None and time.monotonic() < deadline:
+                with suppress(redis.RedisError):
+                    return bool(client.ping())
+                time.sleep(0.01)
+        self.stop()
+        return False
+
+    def stop(self) -> None:
+        """Stop what this home has running, whoever started it, and wait until it is gone. Raises LocalServerError."""
+        if state := self._read():
+            server = _identified(state)
+            # Only our server knows the password: what else may listen on that port is left alone.
+            with closing(_client(state["url"])) as client, suppress(redis.RedisError):
+                client.shutdown(nosave=True)
+            if server is not None:
+                _wait(server)
+            self._state.unlink(missing_ok=True)
+        if self._child is not None:
+            self._child.wait(STOP_WITHIN)
+            self._child = None
+
+    def _read(self) -> dict[str, Any] | None:
+        if distrust(self.home) or not self._state.exists():
+            return None
+        state: dict[str, Any] = json.loads(self._state.read_text())
+        return state
+
+    def _last_words(self) -> str:
+        lines = self.log.read_text(errors="replace").splitlines()
+        telling = [line for line in lines[-20:] if " # " in line] or lines
+        return telling[-1].split(" # ")[-1] if telling else ""
+
+
+def _client(url: str) -> redis.Redis:
+    once = Retry(NoBackoff(), 0)
+    return redis.Redis.from_url(url, retry=once, socket_timeout=1, socket_connect_timeout=1)
+
+
+def _identified(state: dict[str, Any]) -> psutil.Process | None:
+    """The server's process, unless its pid is another's by now."""
+    try:
+        process = psutil.Process(state["pid"])
+        same = process.name() == "valkey-server" and abs(process.create_time() - state["created"]) < 2
+    except (KeyError, psutil.Error):
+        return None
+    return process if same else None
+
+
+def _wait(server: psutil.Process) -> None:
+    """Wait for the end of the process, and bring it about if it does not come."""
+    deadline = time.monotonic() + STOP_WITHIN
+    with suppress(psutil.NoSuchProcess):
+        # A dead process may wait long for whoever adopted it to bury it.
+        while server.status() != psutil.STATUS_ZOMBIE:
+            if time.monotonic() > deadline:
+                # Nothing is lost with it: it keeps nothing.
+                server.kill()
+            time.sleep(0.005)
+    with suppress(psutil.TimeoutExpired):
+        server.wait(0.1)

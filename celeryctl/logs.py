@@ -1,0 +1,102 @@
+"""Log lines on stderr, as text or as JSON, in which neither a password nor a card number can be read."""
+
+import json
+import logging
+import re
+import sys
+from datetime import UTC, datetime
+from typing import Literal, TextIO
+
+Format = Literal["text", "json"]
+
+HIDDEN = "****"
+# Greedy up to the last @, since a password may hold one; in a web address a port may follow the colon instead. All
+# repetitions are bounded: texts from outside must not make matching slow.
+URL_PASSWORD = re.compile(
+    r"((?<!http)(?<!https)://[^\s:/?#@]{0,99}:|://[^\s:/?#@]{0,99}:(?!\d{1,5}(?:[/?#,'\"\s]|$)))\S{1,500}@",
+    re.IGNORECASE,
+)
+URL_TOKEN = re.compile(r"(https?://)[^\s:/?#@]{1,500}@", re.IGNORECASE)
+PARAMETER = re.compile(
+    r"([?&][\w.-]{0,60}(?:password|passwd|secret|token|key|auth|authorization|signature)=)[^&#\s'\"]+", re.IGNORECASE
+)
+FIELD = re.compile(
+    r"""((?:password|passwd|secret|api_?key|authorization|basic_auth|encryption_keys)['"]?\s{0,9}[=:]\s{0,9})(?!<)"""
+    r"""(?:(['"])(?:\\.|(?!\2)[^\\\n]){0,999}\2|(?:(?:bearer|basic|token)\s{1,9})?[^\s&#]+)""",
+    re.IGNORECASE,
+)
+CREDENTIAL = re.compile(r"\b(Bearer|Basic)\s{1,9}[\w.~+/-]{16,}=*")
+AES_KEY = re.compile(r"(?<![\w+/=-])[\w+/-]{43}=(?![\w+/=])", re.ASCII)
+# A task's id, or the seconds that it took, can hold as many digits as a card number has: matched first, left alone.
+CARD = re.compile(
+    r"(\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b|(?<= in )\d{1,9}\.\d+(?=s\b))"
+    r"|(?<!\d)\d(?:[ -]?\d){12,18}(?!\d)",
+    re.IGNORECASE,
+)
+CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+def mask(text: str) -> str:
+    """The text without passwords, tokens, keys and card numbers; it hides rather too much than too little."""
+    text = URL_PASSWORD.sub(rf"\1{HIDDEN}@", text)
+    text = URL_TOKEN.sub(rf"\1{HIDDEN}@", text)
+    text = PARAMETER.sub(rf"\1{HIDDEN}", text)
+    text = FIELD.sub(lambda found: f"{found[1]}{found[2] or ''}{HIDDEN}{found[2] or ''}", text)
+    text = CREDENTIAL.sub(rf"\1 {HIDDEN}", text)
+    text = AES_KEY.sub(HIDDEN, text)
+    return CARD.sub(lambda found: found[1] or HIDDEN, text)
+
+
+def one_line(text: str) -> str:
+    """The text with line breaks and other control characters written out: a source's words must not move the cursor."""
+    return CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+class TextFormatter(logging.Formatter):
+    """``2026-01-31T12:00:00.000Z INFO    logger: message``; a traceback follows on lines of its own."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = f"{_time(record)} {record.levelname:<7} {record.name}: {one_line(record.getMessage())}"
+        return mask("\n".join([line, *_traceback(self, record)]))
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object per line: time, level, logger, message and, where there is one, traceback."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        document = {
+            "time": _time(record),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": mask(record.getMessage()),
+        }
+        for traceback in _traceback(self, record):
+            document["traceback"] = mask(traceback)
+        return json.dumps(document, ensure_ascii=False)
+
+
+def _time(record: logging.LogRecord) -> str:
+    return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _traceback(formatter: logging.Formatter, record: logging.LogRecord) -> list[str]:
+    return [formatter.formatException(record.exc_info)] if record.exc_info and record.exc_info[0] else []
+
+
+class _Handler(logging.StreamHandler[TextIO]):
+    """Ours, so that configuring a second time replaces nothing else. Writes to what stderr is at that moment."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.stream = sys.stderr
+        super().emit(record)
+
+
+def configure(level: str, format: Format = "text") -> None:  # noqa: A002 - the setting's own word
+    """Send the log lines of all libraries from this level on to stderr; a second call replaces the first."""
+    root = logging.getLogger()
+    for handler in [handler for handler in root.handlers if isinstance(handler, _Handler)]:
+        root.removeHandler(handler)
+    ours = _Handler()
+    ours.setFormatter(JsonFormatter() if format == "json" else TextFormatter())
+    root.addHandler(ours)
+    root.setLevel(level)

@@ -1,0 +1,185 @@
+"""Bytes from a source into rows, or into the reasons why a record cannot be one."""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import msgspec
+import peewee
+
+from celeryctl.dataset import Dataset
+from celeryctl.errors import DatasetError, SourceError
+from celeryctl.logs import mask
+from celeryctl.storage.row import Row
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """A record that cannot be stored. ``key`` is its identity where it has a usable one; ``reasons`` name no values."""
+
+    reasons: tuple[str, ...]
+    key: int | None = None
+
+
+# A string that is not UTF-8 comes out as UnicodeDecodeError, all else as msgspec's own.
+FAULTS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+# Where msgspec's own words repeat the value.
+QUOTED = re.compile(r"(Invalid (?:enum )?value) .*?(?= - at `|$)", re.DOTALL)
+
+Result = tuple[Any, dict[str, Any]] | Rejection
+
+
+def decode(dataset: Dataset, body: bytes) -> list[Result]:
+    """Every record of an answer (a list of objects, or one object) as (record, row) or as a rejection, in its order.
+
+    Raises SourceError when the answer is something else. Record by record only when the fast way finds a fault.
+    """
+    if body.lstrip()[:1] == b"{":
+        body = b"[" + body + b"]"
+    try:
+        return [_row(dataset, record) for record in _decoder(dataset.record).decode(body)]
+    except FAULTS:
+        raws = _raws(dataset, body)
+    return [_one(dataset, raw) for raw in raws]
+
+
+def _raws(dataset: Dataset, body: bytes) -> list[msgspec.Raw]:
+    try:
+        return msgspec.json.decode(body, type=list[msgspec.Raw])
+    except FAULTS as exc:
+        again = _raws_again(body)
+        if again is None:
+            why = "it is nested too deeply" if isinstance(exc, RecursionError) else str(exc)
+            what = f"the source of {dataset.name} did not answer with a list of records"
+            raise SourceError(what, why=why, fix="celeryctl config show") from None
+        return again
+
+
+def _raws_again(body: bytes) -> list[msgspec.Raw] | None:
+    """The records of a list in which some hold what only a more lenient reader takes, such as half a character."""
+    try:
+        found = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    return [msgspec.Raw(json.dumps(one).encode()) for one in found] if isinstance(found, list) else None
+
+
+def _one(dataset: Dataset, raw: msgspec.Raw) -> Result:
+    try:
+        record = _decoder_of_one(dataset.record).decode(raw)
+    except FAULTS as exc:
+        return _explain(dataset, raw, exc)
+    return _row(dataset, record)
+
+
+def _explain(dataset: Dataset, raw: msgspec.Raw, first: Exception) -> Rejection:
+    """All reasons at once: decoding itself stops at the ``first``."""
+    try:
+        found = msgspec.json.decode(raw)
+    except FAULTS as exc:
+        return Rejection((f"not readable: {type(exc).__name__}",))
+    if not isinstance(found, dict):
+        return Rejection((f"a record is an object, not {type(found).__name__}",))
+    good, reasons = _fields(dataset, found)
+    try:
+        wrong = _row(dataset, dataset.record(**good))
+    except (TypeError, ValueError):
+        wrong = Rejection(())  # it checks itself as a whole, and has said what it has to say
+    more = wrong.reasons if isinstance(wrong, Rejection) else ()
+    return Rejection((*(reasons or [_told(first, found.values())]), *more), key=usable(found.get(dataset.source.key)))
+
+
+def _fields(dataset: Dataset, found: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Field by field what is usable, None for what is missing or wrong, and the reasons."""
+    good: dict[str, Any] = {}
+    reasons: list[str] = []
+    for field in msgspec.structs.fields(dataset.record):
+        if field.encode_name not in found:
+            if field.required:
+                good[field.name] = None
+                reasons.append(f"{field.encode_name} is missing")
+            continue
+        try:
+            good[field.name] = msgspec.convert(found[field.encode_name], field.type)
+        except msgspec.ValidationError as exc:
+            good[field.name] = None
+            reasons.append(f"{field.encode_name}: {_told(exc, [found[field.encode_name]])}")
+    return good, reasons
+
+
+def _told(exc: Exception, values: Any) -> str:
+    """What an exception says, without the values that it repeats: they may be anything, a card number too."""
+    text = QUOTED.sub(r"\1", str(exc))
+    for value in sorted((str(one) for one in values if isinstance(one, str | int)), key=len, reverse=True):
+        if len(value) > 2:
+            text = text.replace(value, "…")
+    return mask(text)
+
+
+def usable(key: object) -> int | None:
+    """An id by which a record can be known: a number, also where it is spelt as text."""
+    if isinstance(key, str) and re.fullmatch(r"\d{1,18}", key, re.ASCII):
+        return int(key)
+    return key if isinstance(key, int) and not isinstance(key, bool) else None
+
+
+def _row(dataset: Dataset, record: Any) -> Result:
+    key = usable(getattr(record, attribute(dataset.record, dataset.source.key), None))
+    try:
+        row = dataset.to_row(record)
+    except ValueError as exc:
+        return Rejection((_told(exc, _values(record)),), key=key)
+    except Exception as exc:  # noqa: BLE001 - the author's code: its fault must not stop the other records
+        return Rejection((f"to_row raised {type(exc).__name__}",), key=key)
+    if not isinstance(row, dict):
+        return Rejection((f"to_row gave {type(row).__name__}, not a dict of columns",), key=key)
+    reasons = tuple(_faults(dataset, row))
+    return Rejection(reasons, key=key) if reasons else (record, row)
+
+
+def _values(record: Any) -> list[Any]:
+    return [getattr(record, field.name) for field in msgspec.structs.fields(record)]
+
+
+def _faults(dataset: Dataset, row: dict[str, Any]) -> Iterator[str]:
+    unknown = row.keys() - dataset.model._meta.fields
+    if unknown:
+        # Not this record's fault: no record of this data set can be stored.
+        raise DatasetError(
+            f"to_row of {dataset.name!r} gives columns that the model lacks",
+            why=", ".join(sorted(map(str, unknown))),
+            fix=f"edit {dataset.origin}",
+        )
+    for name in required(dataset.model):
+        if row.get(name, "") in (None, "") and not (dataset.per and name == "user"):
+            yield f"{name} is missing or empty"
+    for name, value in row.items():
+        if isinstance(value, str) and "\0" in value:
+            yield f"{name} holds a NUL character"
+
+
+@cache
+def required(model: type[peewee.Model]) -> tuple[str, ...]:
+    """The columns that a record must fill: those that may not be null and that nothing else fills."""
+    own = (field for field in model._meta.sorted_fields if field.name not in Row._meta.fields)
+    return tuple(field.name for field in own if not field.null and field.default is None)
+
+
+@cache
+def attribute(record: type[msgspec.Struct], key: str | None) -> str:
+    """The name in ``record`` of the field that the source calls ``key``; "" where there is none."""
+    names = {field.encode_name: field.name for field in msgspec.structs.fields(record)}
+    return names.get(key or "", "")
+
+
+@cache
+def _decoder(record: type[msgspec.Struct]) -> "msgspec.json.Decoder[Any]":
+    return msgspec.json.Decoder(list[record])  # type: ignore[valid-type]
+
+
+@cache
+def _decoder_of_one(record: type[msgspec.Struct]) -> "msgspec.json.Decoder[Any]":
+    return msgspec.json.Decoder(record)

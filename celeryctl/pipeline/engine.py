@@ -1,0 +1,179 @@
+"""The pipeline: opens runs and works through their batches, the same in a worker, under --sync and in a test."""
+
+import uuid
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import replace
+from functools import cached_property, partial
+from time import sleep
+from typing import TYPE_CHECKING, Any, Protocol
+
+from celeryctl import http
+from celeryctl.dataset import Dataset, Datasets
+from celeryctl.errors import (
+    CeleryctlError,
+    RefusedError,
+    SourceError,
+    SourceUnreachableError,
+    UnreachableError,
+)
+from celeryctl.pipeline.fetch import Get, chunks, fetch_users
+from celeryctl.pipeline.lease import Lease, LostError
+from celeryctl.pipeline.paging import fetch_listing
+from celeryctl.storage import batches, plan, runs, sources
+from celeryctl.storage.cipher import Keyring
+from celeryctl.storage.database import session
+from celeryctl.storage.ledger import Run
+from celeryctl.storage.misses import Missed
+from celeryctl.storage.work import Work
+
+if TYPE_CHECKING:
+    from celeryctl.settings import Settings
+
+SPLIT_AFTER = 2  # claims that nobody finished: the third hands the batch on in pieces
+LOOKUPS = 100  # users in a batch that are looked up one by one: a batch stays a matter of seconds
+POLL = 0.2  # seconds between two looks at batches in other hands
+
+
+class Fetch(Protocol):
+    """Brings the records of a claimed batch. Raises SourceError, SourceUnreachableError, LostError."""
+
+    def __call__(self, dataset: Dataset, claim: batches.Claim, lease: Lease, meter: http.Meter) -> batches.Outcome: ...
+
+
+def work_of(dataset: Dataset, settings: "Settings") -> Work:
+    """How the data set is cut into batches under these settings."""
+    return Work(
+        name=dataset.name,
+        model=dataset.model,
+        listing=dataset.source.kind == "listing",
+        page_size=dataset.source.page_size,
+        batch_size=settings.batch_size if dataset.source.many else LOOKUPS,
+        max_age=settings.sources[dataset.name].max_age,
+    )
+
+
+class Pipeline:
+    """Everything that working through batches needs: settings, data sets, source, keys. Holds no connection itself."""
+
+    def __init__(
+        self, settings: "Settings", datasets: Datasets, *, keyring: Keyring, fetch: Fetch | None = None
+    ) -> None:
+        self.settings = settings
+        self.datasets = datasets
+        self.keyring = keyring
+        self.fetch = fetch or self.fetch_from_source
+        self.works = {name: work_of(dataset, settings) for name, dataset in datasets.items()}
+
+    def open(self, order: runs.Order) -> runs.Opened | None:
+        """Open or join a run; see `runs.open_run`."""
+        return runs.open_run(order, self.works)
+
+    def work(self, claim: batches.Claim) -> list[int]:
+        """Do one claimed batch to its end. Returns the batches to announce next."""
+        if claim.attempts > SPLIT_AFTER and (pieces := self._break_up(claim)) is not None:
+            return pieces
+        meter = http.Meter()
+        try:
+            return self._do(claim, meter)
+        except LostError:
+            return []
+        except RefusedError:
+            # One of its rows is not to the database's taste: it is found by splitting.
+            batches.put_back(claim, counted=True)
+            return [claim.id]
+        except SourceUnreachableError as exc:
+            return self._give_up(claim, meter, exc)
+        except UnreachableError:
+            with suppress(UnreachableError):
+                batches.put_back(claim, counted=False)
+            raise
+        except CeleryctlError as exc:
+            return self._give_up(claim, meter, exc)
+
+    def _do(self, claim: batches.Claim, meter: http.Meter) -> list[int]:
+        dataset = self.datasets[claim.run.dataset]
+        with Lease(claim) as lease:
+            outcome = self._complete(self.fetch(dataset, claim, lease, meter), meter)
+            lease.check()
+            return batches.finish(claim, outcome, self.works, self.keyring, key=dataset.key) or []
+
+    def _complete(self, outcome: batches.Outcome, meter: http.Meter) -> batches.Outcome:
+        limited = [replace(missed, most_attempts=self.settings.max_attempts) for missed in outcome.missed]
+        return replace(outcome, missed=limited, requests=meter.requests, retries=meter.retries)
+
+    def _give_up(self, claim: batches.Claim, meter: http.Meter, error: CeleryctlError) -> list[int]:
+        tried = batches.Outcome(requests=meter.requests, retries=meter.retries)
+        if isinstance(error, SourceError | SourceUnreachableError):
+            sources.failed(claim.run.dataset, str(error))
+        return batches.fail(claim, self.works, tried, error=str(error), exit_code=error.exit_code)
+
+    def _break_up(self, claim: batches.Claim) -> list[int] | None:
+        """Split a batch whose holders died; park what stands alone. None: try once more as it is."""
+        splittable = claim.run.bound is not None or not self.works[claim.run.dataset].listing
+        if splittable and claim.hi > claim.lo:
+            return batches.split(claim)
+        if claim.attempts <= self.settings.max_attempts:
+            return None
+        key = f"page {claim.lo}" if self.works[claim.run.dataset].listing else str(claim.lo)
+        parked = Missed(
+            key,
+            "failed",
+            (f"not done after {claim.attempts - 1} attempts: its worker died, or the database refused it",),
+        )
+        lost = batches.Outcome(missed=[parked], ended=not splittable)
+        return batches.finish(claim, lost, self.works, self.keyring, key=self.datasets[claim.run.dataset].key)
+
+    def drain(self, run_id: uuid.UUID, progress: Callable[[Run], None]) -> Run:
+        """Work through a run here, batch by batch, until it is over. Batches in other hands are waited for."""
+        while True:
+            claim = batches.claim_next(run_id)
+            if claim:
+                self.work(claim)
+            with session():
+                run = Run.get_by_id(run_id)
+            progress(run)
+            if run.status != "running":
+                return run
+            if not claim:
+                sleep(POLL)
+
+    def fetch_from_source(
+        self, dataset: Dataset, claim: batches.Claim, lease: Lease, meter: http.Meter
+    ) -> batches.Outcome:
+        """Ask the data set's own source, several requests at a time where a batch takes several."""
+        dataset = replace(dataset, source=replace(dataset.source, url=self.settings.sources[dataset.name].url))
+
+        def get(url: str, *, absent_ok: bool = False) -> http.Answer:
+            lease.check()
+            return self.client.get(url, source=dataset.name, meter=meter, absent_ok=absent_ok)
+
+        if dataset.source.kind == "listing":
+            outcome = fetch_listing(dataset, claim, get, self._in_parallel)
+        else:
+            outcome = self._fetch_users(dataset, claim, get)
+        sources.answered(dataset.name)
+        return outcome
+
+    def _fetch_users(self, dataset: Dataset, claim: batches.Claim, get: Get) -> batches.Outcome:
+        with session():
+            users = plan.wanting(claim.run, self.works[dataset.name], claim.lo, claim.hi)
+        whole = batches.Outcome()
+        for part in self._in_parallel(partial(fetch_users, dataset, get=get), chunks(dataset, users)):
+            whole.rows += part.rows
+            whole.missed += part.missed
+        return whole
+
+    def _in_parallel(self, function: Callable[[Any], Any], over: Iterable[Any]) -> Iterable[Any]:
+        todo = list(over)
+        return map(function, todo) if len(todo) == 1 else self._threads.map(function, todo)
+
+    @cached_property
+    def client(self) -> http.Client:
+        """The HTTP client, made in the process that uses it: a worker forks before it works."""
+        return http.Client.from_settings(self.settings, http.RateBudget.from_settings(self.settings))
+
+    @cached_property
+    def _threads(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(self.settings.fetch_threads, thread_name_prefix="fetch")

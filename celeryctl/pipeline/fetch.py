@@ -1,0 +1,95 @@
+"""The rows of users from a draw or a lookup: which requests to make, and which record belongs to whom."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import msgspec
+
+from celeryctl.dataset import Dataset
+from celeryctl.errors import SourceError
+from celeryctl.pipeline.decode import Rejection, Result, attribute, decode, usable
+from celeryctl.storage.batches import Outcome
+from celeryctl.storage.misses import Missed
+
+Users = Sequence[tuple[int, int]]  # (users.id, external_id)
+Get = Callable[..., Any]  # (url, absent_ok=False) -> http.Answer
+
+
+def chunks(dataset: Dataset, users: Users) -> list[Users]:
+    """The users of each request, or of each series of requests where a source gives fewer than asked."""
+    size = dataset.source.page_size if dataset.source.many else 1
+    return [users[start : start + size] for start in range(0, len(users), size)]
+
+
+def fetch_users(dataset: Dataset, users: Users, get: Get) -> Outcome:
+    """The outcome for one chunk of users. Raises SourceError, SourceUnreachableError."""
+    source = dataset.source
+    if source.kind == "draw":
+        return _assign(zip(users, _draw(dataset, len(users), get), strict=True))
+    results = _lookup_many(dataset, users, get) if source.many else _lookup_one(dataset, users[0], get)
+    return _assign((user, results.get(user[1])) for user in users)
+
+
+def _draw(dataset: Dataset, count: int, get: Get) -> list[Result]:
+    """Exactly ``count`` records: a source may give fewer than asked, then it is asked for the rest."""
+    results: list[Result] = []
+    while len(results) < count:
+        url = dataset.source.with_query(**{dataset.source.size or "size": count - len(results)})
+        drawn = decode(dataset, get(url).body)
+        if not drawn:
+            raise SourceError(f"the source of {dataset.name} gives no records", why="its answer is an empty list")
+        results += drawn
+    return results[:count]
+
+
+def _lookup_one(dataset: Dataset, user: tuple[int, int], get: Get) -> dict[int, Result]:
+    answer = get(dataset.source.url.replace("{external_id}", str(user[1])), absent_ok=True)
+    if answer.status == 404:
+        return {}
+    results = decode(dataset, answer.body)
+    return {user[1]: results[0]} if results else {}
+
+
+def _lookup_many(dataset: Dataset, users: Users, get: Get) -> dict[int, Result]:
+    ids = ",".join(str(external_id) for _, external_id in users)
+    answer = get(dataset.source.url.replace("{external_ids}", ids), absent_ok=True)
+    if answer.status == 404:
+        return {}
+    if dataset.source.key is None:
+        return dict(by_id(dataset, answer.body))
+    name = attribute(dataset.record, dataset.source.key)
+    found = [(_key(name, result), result) for result in decode(dataset, answer.body)]
+    known = {external_id: result for external_id, result in found if external_id is not None}
+    lost = sum(external_id is None for external_id, _ in found)
+    if not lost:
+        return known
+    # They may be anybody's: who has no record here is not known to have none.
+    doubt = Rejection((f"the answer holds {lost} records without a usable {dataset.source.key}",))
+    return {external_id: known.get(external_id, doubt) for _, external_id in users}
+
+
+def _key(name: str, result: Result) -> int | None:
+    return result.key if isinstance(result, Rejection) else usable(getattr(result[0], name, None))
+
+
+def by_id(dataset: Dataset, body: bytes) -> Iterator[tuple[int, Result]]:
+    """The answer is an object whose keys are the users' external ids; null means that there is none."""
+    try:
+        found = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+        raise SourceError(f"the source of {dataset.name} did not answer with an object by id", why=str(exc)) from None
+    for key, raw in found.items():
+        if key.isdecimal() and bytes(raw) != b"null":
+            yield int(key), decode(dataset, b"[" + bytes(raw) + b"]")[0]
+
+
+def _assign(pairs: Any) -> Outcome:
+    outcome = Outcome()
+    for (user_id, _), result in pairs:
+        if result is None:
+            outcome.missed.append(Missed(str(user_id), "none"))
+        elif isinstance(result, Rejection):
+            outcome.missed.append(Missed(str(user_id), "rejected", result.reasons))
+        else:
+            outcome.rows.append({"user": user_id, **result[1]})
+    return outcome

@@ -1,0 +1,167 @@
+"""The read side, for other programs and for the command line: plain dicts, card numbers masked.
+
+The database is the one of the settings (DATABASE_URL, or a running `celeryctl up`); it is found at the first call.
+``user_id`` is always ``users.id``. A missing user is None or an empty list; lists are ordered by id.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, cast
+
+from celeryctl.dataset import Dataset
+from celeryctl.errors import CipherError
+from celeryctl.pipeline.context import Context
+from celeryctl.pipeline.engine import work_of
+from celeryctl.pipeline.schedule import next_due
+from celeryctl.storage import coverage, runs
+from celeryctl.storage.cipher import Keyring, mask
+from celeryctl.storage.database import database, session
+from celeryctl.storage.row import EncryptedField, dicts
+from celeryctl.storage.upsert import context_of
+from celeryctl.storage.user import User
+
+UNKNOWN = "****"
+
+
+_context: Context | None = None
+
+
+def use(context: Context | None) -> None:
+    """Read with these settings from now on; with None they are read anew, when they are needed."""
+    global _context  # the services are static: they have nobody to hold it for them
+    _context = context
+
+
+def context() -> Context:
+    """The settings that the services read with; where nobody has said which, those of this process, read once."""
+    if _context is None:
+        use(Context.read())
+    return cast("Context", _context)
+
+
+@contextmanager
+def reading() -> Iterator[None]:
+    """Hold a connection, to the settings' database where nothing has named another."""
+    if database.deferred:
+        context().connect()
+    with session():
+        yield
+
+
+class UserService:
+    """Users."""
+
+    @staticmethod
+    def get_user_by_external_id(external_id: int) -> dict[str, Any] | None:
+        """The user that the source knows by this id."""
+        with reading():
+            return next(iter(dicts(User.select().where(User.external_id == external_id))), None)
+
+    @staticmethod
+    def get_user_with_relations(user_id: int, *, reveal: bool = False) -> dict[str, Any] | None:
+        """The user with a list for every data set that hangs on users: ``addresses``, ``credit_cards``, …"""
+        with reading():
+            user = next(iter(dicts(User.select().where(User.id == user_id))), None)
+            if user is None:
+                return None
+            children = [dataset for dataset in context().datasets.values() if dataset.per]
+            return user | {dataset.name: _rows(dataset, user_id, reveal=reveal) for dataset in children}
+
+    @staticmethod
+    def get_all_users(limit: int = 100, offset: int = 0) -> list[dict[str, Any]]:
+        """Users without what hangs on them."""
+        with reading():
+            return dicts(User.select().order_by(User.id).limit(limit).offset(offset))
+
+
+class AddressService:
+    """Postal addresses."""
+
+    @staticmethod
+    def get_addresses_by_user_id(user_id: int) -> list[dict[str, Any]]:
+        """The user's addresses: one, or none yet."""
+        with reading():
+            return _rows(context().datasets["addresses"], user_id)
+
+
+class CreditCardService:
+    """Credit cards."""
+
+    @staticmethod
+    def get_credit_cards_by_user_id(user_id: int, *, reveal: bool = False) -> list[dict[str, Any]]:
+        """The user's cards: one, or none yet. Numbers are masked; ``reveal`` decrypts, or raises CipherError."""
+        with reading():
+            return _rows(context().datasets["credit_cards"], user_id, reveal=reveal)
+
+
+class StatsService:
+    """What is there and what is missing."""
+
+    @staticmethod
+    def get_comprehensive_stats() -> dict[str, Any]:
+        """Totals and coverage of users (percentages 0 to 100), and every data set's state."""
+        with reading():
+            found = [_dataset_stats(dataset) for dataset in context().datasets.values()]
+            models = {name: context().datasets[name].model for name in ("addresses", "credit_cards")}
+            with_address, with_card = (coverage.covered(model) for model in models.values())
+            return _totals(
+                {one["name"]: one["rows"] for one in found}, with_address, with_card, coverage.covered(*models.values())
+            ) | {"datasets": found}
+
+
+def _totals(rows: dict[str, int], with_address: int, with_card: int, with_both: int) -> dict[str, Any]:
+    def percent(part: int) -> float:
+        return round(100 * part / rows["users"], 2) if rows["users"] else 0
+
+    return {
+        "total_users": rows["users"],
+        "total_addresses": rows["addresses"],
+        "total_credit_cards": rows["credit_cards"],
+        "users_with_addresses": with_address,
+        "users_with_credit_cards": with_card,
+        "users_with_both": with_both,
+        "coverage_stats": {
+            "address_coverage_percent": percent(with_address),
+            "credit_card_coverage_percent": percent(with_card),
+            "full_coverage_percent": percent(with_both),
+        },
+    }
+
+
+def _dataset_stats(dataset: Dataset) -> dict[str, Any]:
+    settings = context().settings
+    counted = coverage.coverage(work_of(dataset, settings))
+    run = runs.latest(dataset.name)
+    return {
+        "name": dataset.name,
+        "rows": counted.rows,
+        "missing": counted.missing,
+        "stale": counted.stale,
+        "quarantined": counted.quarantined,
+        "last_run": run and {"id": str(run.id), "status": run.status, "at": run.finished_at or run.started_at},
+        "next_due": next_due(dataset.name, settings.sources[dataset.name].every),
+    }
+
+
+def _rows(dataset: Dataset, user_id: int, *, reveal: bool = False) -> list[dict[str, Any]]:
+    fields = dataset.model._meta.fields
+    rows = dicts(dataset.model.select().where(fields["user"] == user_id).order_by(fields["id"]))
+    ring = context().keyring()
+    for row in rows:
+        row["user_id"] = row.pop("user")
+        place = context_of(dataset.model, [row[fields[name].column_name] for name in dataset.key])
+        for name in (field.name for field in dataset.model._meta.sorted_fields if isinstance(field, EncryptedField)):
+            row[name] = _shown(row[name], place, ring, reveal=reveal)
+    return rows
+
+
+def _shown(sealed: str, place: str, ring: Keyring, *, reveal: bool) -> str:
+    if reveal:
+        return ring.open(sealed, place)
+    try:
+        return mask(ring.open(sealed, place))
+    except CipherError:
+        return UNKNOWN
+
+
+__all__ = ["AddressService", "CreditCardService", "StatsService", "UserService"]

@@ -1,0 +1,28 @@
+"""All settings: declared in `table`, found by `environment`, checked by `parse` and `urls`, typed in `model`."""
+
+from celeryctl.settings.environment import Environment, Origin
+from celeryctl.settings.keys import card_key, new_key
+from celeryctl.settings.model import Settings, SourceSettings, load
+from celeryctl.settings.parse import parse_duration, parse_rate, parse_size
+from celeryctl.settings.secret import Secret, masked
+from celeryctl.settings.table import SETTINGS, Setting, SourceDefaults, declared, example
+
+__all__ = [
+    "SETTINGS",
+    "Environment",
+    "Origin",
+    "Secret",
+    "Setting",
+    "Settings",
+    "SourceDefaults",
+    "SourceSettings",
+    "card_key",
+    "declared",
+    "example",
+    "load",
+    "masked",
+    "new_key",
+    "parse_duration",
+    "parse_rate",
+    "parse_size",
+]

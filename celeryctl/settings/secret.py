@@ -1,0 +1,23 @@
+"""Values that must not be read over a shoulder."""
+
+from celeryctl.logs import HIDDEN, mask
+
+
+class Secret(str):
+    """Text whose repr does not show it. ``str()`` and formatting do: that is how it gets where it is needed."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return repr(HIDDEN)
+
+
+def masked(value: str) -> str:
+    """The value as it may be shown: a URL without its password, of anything else nothing."""
+    # What holds a space is no URL, and a password may go on behind it.
+    return mask(value) if "://" in value and not any(map(str.isspace, value)) else HIDDEN
+
+
+def hidden(value: str) -> str:  # noqa: ARG001 - takes the place of `masked`
+    """Nothing of the value."""
+    return HIDDEN

@@ -1,0 +1,1 @@
+"""The only room that writes SQL: connections, models, migrations, the bulk upsert, the ledger, what the stats count."""

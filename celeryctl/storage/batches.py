@@ -1,0 +1,195 @@
+"""A batch's way: claim, renew, finish or fail; and reconcile, which announces again what got lost.
+
+Messages are hints. Whoever holds the latest token of a batch may finish it; everybody else finds nothing to do.
+"""
+
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import peewee
+
+from celeryctl.storage import runs
+from celeryctl.storage.cipher import Keyring
+from celeryctl.storage.database import database, transaction
+from celeryctl.storage.ledger import Batch, Run
+from celeryctl.storage.misses import Missed, clear, record
+from celeryctl.storage.plan import ANNOUNCE
+from celeryctl.storage.upsert import upsert
+from celeryctl.storage.work import Works
+
+LEASE = 6.0  # seconds; a holder renews it every third, so that a dead one is noticed within ten
+REVIVED = 200  # batches announced again at most in one go
+
+CLAIM = """
+UPDATE batches b SET attempts = attempts + 1, token = nextval('tokens'), due = now() + %(lease)s * interval '1 second'
+WHERE b.id = (SELECT c.id FROM batches c JOIN runs r ON r.id = c.run_id AND r.status = 'running'
+              WHERE {which} AND (c.token IS NULL OR c.due < now())
+              ORDER BY c.lo LIMIT 1 FOR UPDATE OF c SKIP LOCKED)
+RETURNING b.id, b.run_id, b.lo, b.hi, b.attempts, b.token
+"""
+
+REVIVE = """
+UPDATE batches SET token = NULL, due = now() + %s * interval '1 second'
+WHERE id IN (SELECT id FROM batches WHERE due < now() ORDER BY due LIMIT %s FOR UPDATE SKIP LOCKED)
+RETURNING id
+"""
+
+STRAYS = "DELETE FROM batches b USING runs r WHERE r.id = b.run_id AND r.status <> 'running' AND b.due < now()"
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A batch in our hands until its lease ends. ``token`` proves it."""
+
+    id: int
+    run: Run
+    lo: int
+    hi: int
+    attempts: int
+    token: int
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What came of a batch: rows to store (field to value), and what could not be stored.
+
+    For a listing: ``bound`` is its last page where known, ``ended`` says that this batch held it, ``position`` is where
+    the next batch goes on, ``page_size`` what the source really gives, ``expected`` how many records there are.
+    """
+
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    missed: list[Missed] = field(default_factory=list)
+    requests: int = 0
+    retries: int = 0
+    bound: int | None = None
+    ended: bool = False
+    position: str | None = None
+    page_size: int | None = None
+    expected: int | None = None
+
+
+def claim(batch_id: int) -> Claim | None:
+    """Take this batch. None when it is done, gone, or in somebody's hands."""
+    return _claim("c.id = %(id)s", {"id": batch_id})
+
+
+def claim_next(run_id: uuid.UUID) -> Claim | None:
+    """Take any batch of the run that is free."""
+    return _claim("c.run_id = %(run)s", {"run": str(run_id)})
+
+
+def _claim(which: str, parameters: Mapping[str, object]) -> Claim | None:
+    with transaction():
+        row = database.execute_sql(CLAIM.format(which=which), {**parameters, "lease": LEASE}).fetchone()
+        return Claim(row[0], Run.get_by_id(row[1]), *row[2:]) if row else None
+
+
+def renew(claimed: Claim) -> bool:
+    """Hold the batch for another lease. False when it is no longer ours: stop."""
+    due = peewee.SQL("now() + %s * interval '1 second'", [LEASE])
+    with transaction():
+        return bool(Batch.update(due=due).where(Batch.id == claimed.id, Batch.token == claimed.token).execute())
+
+
+def finish(claimed: Claim, outcome: Outcome, works: Works, keyring: Keyring, *, key: Sequence[str]) -> list[int] | None:
+    """Store the outcome, count it, plan what comes next: all of it or nothing.
+
+    Returns the batches to announce, None when the batch is no longer ours: then nothing is written.
+    """
+    with transaction():
+        if not _drop(claimed):
+            return None
+        work = works[claimed.run.dataset]
+        written = upsert(work.model, key, outcome.rows, keyring)
+        clear(work, key, outcome.rows)
+        record(claimed.run.dataset, outcome.missed)
+        run = _lock(claimed.run.id)
+        run.created += written.created
+        run.updated += written.updated
+        run.unchanged += written.unchanged
+        run.rejected += sum(missed.outcome != "none" for missed in outcome.missed)
+        run.absent += sum(missed.outcome == "none" for missed in outcome.missed)
+        _count(run, outcome)
+        if work.listing:
+            _turn_pages(run, outcome)
+        run.save(only=run.dirty_fields)
+        return runs.advance(run, works)
+
+
+def fail(claimed: Claim, works: Works, outcome: Outcome, *, error: str, exit_code: int) -> list[int]:
+    """Give the batch up, and with it what nobody has begun: the source does not answer. The next run plans again."""
+    with transaction():
+        if not _drop(claimed):
+            return []
+        run = _lock(claimed.run.id)
+        # Under the run's lock: whoever finished a batch just now has planned more of them.
+        free = Batch.select(Batch.id).where(Batch.run == run, Batch.token.is_null())
+        waiting = [batch.id for batch in free.for_update(skip_locked=True)]
+        Batch.delete().where(Batch.id.in_(waiting)).execute()
+        run.error, run.error_exit = error, exit_code
+        _count(run, outcome)
+        run.save(only=run.dirty_fields)
+        return runs.advance(run, works)
+
+
+def put_back(claimed: Claim, *, counted: bool) -> None:
+    """Let go of a batch that could not be done, to be taken again at once; uncounted where it was not to blame."""
+    attempts = Batch.attempts if counted else Batch.attempts - 1
+    with transaction():
+        ours = (Batch.id == claimed.id, Batch.token == claimed.token)
+        Batch.update(token=None, attempts=attempts, due=runs.NOW).where(*ours).execute()
+
+
+def split(claimed: Claim) -> list[int]:
+    """Cut a batch whose holders died in two, so that in the end the record that kills them stands alone."""
+    middle = (claimed.lo + claimed.hi) // 2
+    due = peewee.SQL("now() + %s * interval '1 second'", [ANNOUNCE])
+    pieces = [(claimed.lo, middle), (middle + 1, claimed.hi)]
+    with transaction():
+        if not _drop(claimed):
+            return []
+        rows = [{"run": claimed.run.id, "lo": lo, "hi": hi, "attempts": 1, "due": due} for lo, hi in pieces]
+        return [batch.id for batch in Batch.insert_many(rows).returning(Batch.id)]
+
+
+def reconcile(publish: Callable[[int], object], queued: Callable[[], int]) -> int:
+    """Announce again the batches that nobody has claimed in time, or whose holder's lease is over. Returns how many.
+
+    Nothing is announced while the queue still holds as many messages as batches wait: then it only needs time.
+    """
+    with transaction():
+        database.execute_sql(STRAYS)
+        waiting = Batch.select().where(Batch.token.is_null() | (Batch.due < runs.NOW)).count()
+    if not waiting or queued() >= waiting:
+        return 0
+    with transaction():
+        lost = [row[0] for row in database.execute_sql(REVIVE, (ANNOUNCE, REVIVED)).fetchall()]
+    for batch_id in lost:
+        publish(batch_id)
+    return len(lost)
+
+
+def _drop(claimed: Claim) -> bool:
+    return bool(Batch.delete().where(Batch.id == claimed.id, Batch.token == claimed.token).execute())
+
+
+def _lock(run_id: uuid.UUID) -> Run:
+    return Run.select().where(Run.id == run_id).for_update().get()
+
+
+def _count(run: Run, outcome: Outcome) -> None:
+    run.requests += outcome.requests
+    run.retries += outcome.retries
+
+
+def _turn_pages(run: Run, outcome: Outcome) -> None:
+    if outcome.bound is not None:
+        run.bound = max(outcome.bound, run.bound or 0)
+    elif outcome.ended:
+        run.bound = run.cursor
+    run.position = outcome.position
+    run.page_size = outcome.page_size or run.page_size
+    if outcome.expected is not None:
+        run.expected = min(outcome.expected, run.record_limit or outcome.expected)

@@ -1,0 +1,66 @@
+"""Card numbers at rest: AES-256-GCM (NIST SP 800-38D), the key's id in every value."""
+
+import base64
+import binascii
+import hashlib
+import os
+from collections.abc import Sequence
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from celeryctl.errors import CipherError
+
+VERSION = "v1"
+NONCE_BYTES = 12
+
+
+class Keyring:
+    """Keys that open sealed values; the first one seals.
+
+    A value reads ``v1.<key id>.<base64 of nonce and ciphertext>``. ``context`` names its place (table and owner): it is
+    authenticated with it, so that a value moved to another row does not open.
+    """
+
+    def __init__(self, keys: Sequence[str]) -> None:
+        """Take base64 AES-256 keys; none at all make a ring that can neither seal nor open."""
+        raw = [base64.b64decode(key) for key in keys]
+        self._ciphers = {hashlib.sha256(key).hexdigest()[:8]: AESGCM(key) for key in raw}
+
+    def __repr__(self) -> str:
+        return f"Keyring({', '.join(self._ciphers) or 'empty'})"
+
+    def seal(self, plain: str, context: str) -> str:
+        """Encrypt. The same text gives another value every time."""
+        for key_id, cipher in self._ciphers.items():
+            nonce = os.urandom(NONCE_BYTES)
+            sealed = cipher.encrypt(nonce, plain.encode(), f"{context}|{key_id}".encode())
+            return f"{VERSION}.{key_id}.{base64.b64encode(nonce + sealed).decode()}"
+        raise CipherError(
+            "a card number cannot be encrypted",
+            why="there is no key",
+            fix="celeryctl config init (or set CARD_ENCRYPTION_KEYS)",
+        )
+
+    def open(self, value: str, context: str) -> str:
+        """Decrypt what `seal` made for the same ``context``. Raises CipherError for anything else."""
+        version, _, rest = value.partition(".")
+        key_id, _, body = rest.partition(".")
+        if version != VERSION or not body:
+            raise CipherError(why="the stored value was not written by this version")
+        if key_id not in self._ciphers:
+            raise CipherError(why=f"its key {key_id} is not there", fix="add that key to CARD_ENCRYPTION_KEYS")
+        try:
+            sealed = base64.b64decode(body, validate=True)
+            plain = self._ciphers[key_id].decrypt(
+                sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], f"{context}|{key_id}".encode()
+            )
+        except (InvalidTag, binascii.Error, ValueError):
+            raise CipherError(why="the value was damaged or moved from another row") from None
+        return plain.decode()
+
+
+def mask(number: str) -> str:
+    """A card number as it may be shown: its last four digits at most (PCI DSS 4.0.1, 3.4.1)."""
+    digits = [character for character in number if character.isdigit()]
+    return f"**** {''.join(digits[-4:])}" if len(digits) > 8 else "****"

@@ -1,0 +1,117 @@
+"""The ledger's tables: what runs, in which batches, what failed, which workers live.
+
+A run is ``running`` if and only if it has an open batch. One run per data set at a time, one per slot of the schedule.
+"""
+
+import peewee
+from playhouse.postgres_ext import ArrayField, DateTimeTZField
+
+from celeryctl.storage.row import NOW, Stored
+
+
+class Run(Stored):
+    """One pass over a data set.
+
+    ``cursor`` is how far batches are planned: the last page of a listing, the last user id of what hangs on users.
+    ``bound`` is a listing's last page once that is known; ``position`` is where a listing without numbers goes on.
+    ``stale_before``: rows fetched before are to be fetched again. ``expected`` counts records, where known.
+    ``followers`` are data sets whose runs open when this one ends.
+    """
+
+    id = peewee.UUIDField(primary_key=True)
+    dataset = peewee.TextField()
+    trigger = peewee.TextField()
+    slot = DateTimeTZField(null=True)
+    parent = peewee.ForeignKeyField("self", null=True, on_delete="SET NULL", backref="children")
+    followers = ArrayField(peewee.TextField, default=list, index=False)
+    status = peewee.TextField(default="running")
+    refresh = peewee.BooleanField(default=False)
+    stale_before = DateTimeTZField(null=True)
+    record_limit = peewee.BigIntegerField(null=True)
+    page_size = peewee.IntegerField()
+    batch_size = peewee.IntegerField()
+    cursor = peewee.BigIntegerField(default=0)
+    bound = peewee.BigIntegerField(null=True)
+    position = peewee.TextField(null=True)
+    planned = peewee.BigIntegerField(default=0)
+    expected = peewee.BigIntegerField(null=True)
+    created = peewee.BigIntegerField(default=0)
+    updated = peewee.BigIntegerField(default=0)
+    unchanged = peewee.BigIntegerField(default=0)
+    rejected = peewee.BigIntegerField(default=0)
+    absent = peewee.BigIntegerField(default=0)
+    requests = peewee.BigIntegerField(default=0)
+    retries = peewee.BigIntegerField(default=0)
+    error = peewee.TextField(null=True)
+    error_exit = peewee.SmallIntegerField(null=True)
+    started_at = DateTimeTZField(constraints=[NOW])
+    finished_at = DateTimeTZField(null=True)
+
+    class Meta:
+        table_name = "runs"
+
+
+class Batch(Stored):
+    """A piece of a run that one worker does in one transaction: pages, or user ids, from ``lo`` to ``hi`` (inclusive).
+
+    ``token`` fences: whoever holds the latest may finish. ``due`` is when an unclaimed batch is announced again, or
+    when its holder is taken for dead.
+    """
+
+    id = peewee.BigAutoField()
+    run = peewee.ForeignKeyField(Run, on_delete="CASCADE", backref="batches", index=False)
+    lo = peewee.BigIntegerField()
+    hi = peewee.BigIntegerField()
+    attempts = peewee.IntegerField(default=0)
+    token = peewee.BigIntegerField(null=True)
+    due = DateTimeTZField(index=True)
+    created_at = DateTimeTZField(constraints=[NOW])
+
+    class Meta:
+        table_name = "batches"
+        indexes = ((("run", "lo"), True),)
+
+
+class Miss(Stored):
+    """A record that could not be stored (``rejected``, ``failed``) or that the source does not have (``none``).
+
+    ``key`` is the user's id for what hangs on users; for a listing the record's own id, or its place in the listing.
+    ``next_try`` is absent when nothing tries again by itself: quarantined.
+    """
+
+    dataset = peewee.TextField()
+    key = peewee.TextField()
+    outcome = peewee.TextField()
+    reasons = ArrayField(peewee.TextField, index=False)
+    attempts = peewee.IntegerField(default=1)
+    tried_at = DateTimeTZField(constraints=[NOW])
+    next_try = DateTimeTZField(null=True)
+
+    class Meta:
+        table_name = "misses"
+        primary_key = peewee.CompositeKey("dataset", "key")
+
+
+class Worker(Stored):
+    """A worker's last sign of life. ``rss`` is in bytes, of all its processes."""
+
+    name = peewee.TextField(primary_key=True)
+    seen_at = DateTimeTZField()
+    active = peewee.IntegerField()
+    concurrency = peewee.IntegerField()
+    rss = peewee.BigIntegerField()
+
+    class Meta:
+        table_name = "workers"
+
+
+class SourceState(Stored):
+    """How a source answered last. ``error`` is absent after an answer that could be used."""
+
+    name = peewee.TextField(primary_key=True)
+    last_ok = DateTimeTZField(null=True)
+    error = peewee.TextField(null=True)
+    seen_at = DateTimeTZField(constraints=[NOW])
+
+    class Meta:
+        table_name = "sources"

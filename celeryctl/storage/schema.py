@@ -1,0 +1,127 @@
+"""Creating the database and bringing its tables up to date."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import peewee
+import psycopg2
+import psycopg2.errors
+from playhouse.migrations import Runner
+from psycopg2 import sql
+from psycopg2.extensions import connection as Connection  # noqa: N812 - it is a class
+from psycopg2.extensions import make_dsn
+
+from celeryctl.errors import SchemaError
+from celeryctl.storage.database import connect_once, database, parameters_of, session, translate
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+HISTORY = "celeryctl_migrations"
+Models = Sequence[type[peewee.Model]]
+LOCK = 0x63656C  # of pg_advisory_lock: one migration at a time in a database
+
+
+def create_database(url: str) -> bool:
+    """Create the database that ``url`` names where it is missing. Returns whether it was."""
+    parameters = parameters_of(url)
+    name = parameters.get("dbname") or parameters.get("user", "postgres")
+    try:
+        psycopg2.connect(make_dsn(**parameters)).close()
+    except psycopg2.OperationalError as refused:
+        # A refused connection carries no SQLSTATE; whether the database is missing is asked of the server's own list.
+        connection = connect_once(make_dsn(**{**parameters, "dbname": "postgres"}))
+        try:
+            return _create(connection, name, refused)
+        finally:
+            connection.close()
+    return False
+
+
+def _create(connection: Connection, name: str, refused: psycopg2.Error) -> bool:
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT FROM pg_database WHERE datname = %s", (name,))
+            if cursor.fetchone() is not None:
+                raise translate(refused)
+            cursor.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+    except (psycopg2.errors.DuplicateDatabase, psycopg2.errors.UniqueViolation):
+        return False  # somebody else was faster
+    except psycopg2.Error as exc:
+        raise translate(exc) from None
+    return True
+
+
+def pending(further: Models) -> list[str]:
+    """What `migrate` would do: the names of migrations, and of tables of further data sets. Changes nothing."""
+    with session():
+        names = [
+            migration.name for runner in _runners(further) for migration in runner.status() if not migration.applied
+        ]
+        return names + [
+            f"create {model._meta.table_name}" for model in further if not database.table_exists(model._meta.table_name)
+        ]
+
+
+def migrate(further: Models) -> list[str]:
+    """Apply what is pending and return it. Several at once are safe: the second waits and finds nothing to do.
+
+    ``further`` are the models of data sets that are not built in: their tables are created from them, later changes
+    are their authors' migrations. Raises SchemaError, with nothing changed, where another application's tables are.
+    """
+    with session(), _one_at_a_time():
+        _refuse_strangers()
+        done = pending(further)
+        ours, *theirs = _runners(further)
+        ours.up()
+        new = [model for model in further if not database.table_exists(model._meta.table_name)]
+        database.create_tables(new)
+        for model, runner in zip(filter(_own_migrations, further), theirs, strict=True):
+            # A table made from the model as it is now has every change already.
+            runner.fake() if model in new else runner.up()
+        return done
+
+
+def require(further: Models) -> None:
+    """Raise SchemaError unless every table is as this version needs it."""
+    behind = pending(further)
+    if behind:
+        raise SchemaError(
+            "the database's tables are missing or behind",
+            why=f"to be done: {', '.join(behind)}",
+            fix="celeryctl init-db",
+        )
+
+
+@contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    database.execute_sql("SELECT pg_advisory_lock(%s)", (LOCK,))
+    try:
+        yield
+    finally:
+        database.execute_sql("SELECT pg_advisory_unlock(%s)", (LOCK,))
+
+
+def _runners(further: Models) -> list[Runner]:
+    """Ours first, then one for every data set whose author ships migrations beside it, with a history of its own."""
+    own = [(f"{HISTORY}_{model._meta.table_name}", folder) for model in further if (folder := _own_migrations(model))]
+    return [Runner(database, str(folder), table_name=table) for table, folder in [(HISTORY, MIGRATIONS), *own]]
+
+
+def _own_migrations(model: type[peewee.Model]) -> Path | None:
+    """The folder ``<table>_migrations`` beside the file that declares a model, where there is one."""
+    file = getattr(sys.modules.get(model.__module__), "__file__", None)
+    folder = Path(file).parent / f"{model._meta.table_name}_migrations" if file else None
+    return folder if folder and folder.is_dir() else None
+
+
+def _refuse_strangers() -> None:
+    if database.table_exists(HISTORY):
+        return
+    strange = [name for name in ("users", "addresses", "credit_cards") if database.table_exists(name)]
+    if strange:
+        raise SchemaError(
+            f"the database already has tables that are not celeryctl's: {', '.join(strange)}",
+            why="nothing was changed",
+            fix="name another database in DATABASE_URL",
+        )

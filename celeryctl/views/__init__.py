@@ -1,0 +1,1 @@
+"""Data into Rich renderables and JSON documents: pure functions."""

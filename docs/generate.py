@@ -1,0 +1,176 @@
+"""Writes what is made from the code: README's lists of commands and settings, `.env.example`, the README's picture.
+
+With ``--check`` it changes nothing and exits 1 when one of them is out of date; with ``--pictures`` it also draws.
+"""
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+README, EXAMPLE, PICTURE = ROOT / "README.md", ROOT / ".env.example", ROOT / "docs" / "stats.svg"
+# What `celeryctl stats --json` printed once; a picture of today's database would change with every run.
+SNAPSHOT = ROOT / "docs" / "stats.json"
+COLUMNS = 110
+COMMON = {"quiet", "verbose", "no_color", "debug"}
+
+
+def commands() -> str:
+    """Every command with its options, group by group, as a Markdown table."""
+    from celeryctl.cli.table import COMMANDS
+
+    lines = ["| | Command | What it does |", "|---|---|---|"]
+    for group, entries in groupby(COMMANDS, key=lambda entry: entry.group):
+        rows = [row for entry in entries for row in usages(entry)]
+        for number, (usage, text) in enumerate(rows):
+            lines.append(f"| {group if number == 0 else ''} | `{usage}` | {text} |".replace("|  |", "| |"))
+    return "\n".join(lines)
+
+
+def usages(entry: Any) -> Iterator[tuple[str, str]]:
+    """How the command, or every command of a group of them, is called, and what for."""
+    if entry.passes_to:
+        yield f"{entry.name} [OPTIONS OF {entry.passes_to}]", cell(entry.help)
+        return
+    from celeryctl.cli.group import made
+
+    command = made(entry)
+    if not hasattr(command, "commands"):
+        yield " ".join([entry.name, *options(command)]), cell(entry.help)
+        return
+    for name, inner in command.commands.items():
+        yield " ".join([entry.name, name, *options(inner)]), cell(first_sentence(inner.help))
+
+
+def options(command: Any) -> Iterator[str]:
+    """The arguments, then the options that are this command's own, as usage lines write them."""
+    import typer
+
+    context = typer.Context(command)
+    own = [param for param in command.params if param.name not in COMMON and not getattr(param, "hidden", False)]
+    for param in sorted(own, key=lambda param: param.param_type_name):
+        # In Typer's words: "limit <int>" for an argument, "-w, --workers <int>" or "--sources <auto|live>" otherwise.
+        names, _, kind = param.get_help_record(context)[0].partition(" <")
+        if param.param_type_name == "argument":
+            shown = names.removesuffix("...").upper() + "…" * (param.nargs < 0)
+        else:
+            shown = names.split(", ")[-1] + (f" {placeholder(param.name, kind.rstrip('>'))}" if kind else "")
+        yield shown if param.required else f"[{shown}]"
+
+
+def placeholder(name: str, kind: str) -> str:
+    """What stands for an option's value: its choices, N for a number, or the option's name."""
+    if "|" in kind:
+        return cell(kind)
+    return "N" if re.match(r"(int|float)\b", kind) else name.upper()
+
+
+def settings() -> str:
+    """Every setting with its default, group by group, as a Markdown table."""
+    from celeryctl.settings import declared
+
+    lines = ["| Variable | Default | |", "|---|---|---|"]
+    for group, found in groupby(declared(sources()), key=lambda setting: setting.group):
+        lines.append(f"| **{group}** | | |")
+        for setting in found:
+            default = f"`{setting.default}`" if setting.default else "unset"
+            lines.append(f"| `{setting.variable}` | {default} | {cell(setting.help)} |")
+    return "\n".join(lines)
+
+
+def sources() -> list[Any]:
+    """What the built-in data sets declare for the settings; those of this machine do not belong into the README."""
+    from importlib import import_module
+
+    from celeryctl.datasets import BUILT_IN
+    from celeryctl.settings import SourceDefaults
+
+    datasets = [import_module(f"celeryctl.datasets.{name}").DATASET for name in BUILT_IN]
+    return [SourceDefaults(dataset.name, dataset.source.url, dataset.every) for dataset in datasets]
+
+
+def first_sentence(text: str) -> str:
+    return re.split(r"(?<=\.)\s", text.strip(), maxsplit=1)[0].removesuffix(".")
+
+
+def cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
+
+
+def example() -> str:
+    from celeryctl import settings
+
+    return settings.example(sources())
+
+
+def picture() -> str:
+    """The stats as a terminal shows them, as SVG that loads nothing from elsewhere."""
+    from rich._export_format import CONSOLE_SVG_FORMAT
+    from rich.console import Console
+
+    from celeryctl.views.stats import render
+
+    document = json.loads(SNAPSHOT.read_text(), object_hook=dated)
+    with Path("/dev/null").open("w") as nowhere:
+        console = Console(file=nowhere, record=True, width=COLUMNS, force_terminal=True, color_system="truecolor")
+        console.print(render(document))
+    plain = re.sub(r"@font-face \{\{.*?\}\}", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
+    return console.export_svg(title="celeryctl stats", code_format=plain, unique_id="celeryctl")
+
+
+def dated(values: dict[str, Any]) -> dict[str, Any]:
+    """The object with its moments as such again."""
+    moments = {name: value for name, value in values.items() if name in {"at", "next_due", "last_ok"} and value}
+    return values | {name: datetime.fromisoformat(value) for name, value in moments.items()}
+
+
+def readme() -> str:
+    """README.md with its generated parts as they should be."""
+    text = README.read_text()
+    for name, content in (("commands", commands), ("settings", settings)):
+        text = filled(text, name, content())
+    return text
+
+
+def filled(text: str, name: str, content: str) -> str:
+    """The text with what stands between ``<!-- name -->`` and ``<!-- /name -->`` replaced."""
+    opening, closing = f"<!-- {name} -->", f"<!-- /{name} -->"
+    before, found, rest = text.partition(opening)
+    _, ended, after = rest.partition(closing)
+    if not found or not ended:
+        sys.exit(f"README.md lacks the lines {opening} and {closing}")
+    return f"{before}{opening}\n{content}\n{closing}{after}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true")
+    parser.add_argument("--pictures", action="store_true")
+    arguments = parser.parse_args()
+    made: dict[Path, tuple[Callable[[], str], str]] = {
+        README: (readme, "make readme"),
+        EXAMPLE: (example, "make readme"),
+    }
+    if arguments.check or arguments.pictures:
+        made[PICTURE] = (picture, "make pictures")
+    stale = {path: text for path, (make, _) in made.items() if (text := make()) != current(path)}
+    for path, text in stale.items():
+        if arguments.check:
+            sys.stderr.write(f"{path.relative_to(ROOT)} is out of date; run: {made[path][1]}\n")
+        else:
+            path.write_text(text)
+    sys.exit(1 if arguments.check and stale else 0)
+
+
+def current(path: Path) -> str:
+    return path.read_text() if path.exists() else ""
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,173 @@
+import json
+import logging
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from servers import KEY
+
+from celeryctl import home
+from celeryctl.cli import app, options
+from celeryctl.settings import card_key
+
+pytestmark = pytest.mark.unit
+
+Captured = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(autouse=True)
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty folder in which the command runs; logging is as before afterwards."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("CELERYCTL_HOME", raising=False)
+    yield tmp_path
+    root.handlers[:], root.level = handlers, level
+
+
+def values(path: Path) -> dict[str, str]:
+    return dict(line.split("=", 1) for line in path.read_text().splitlines())
+
+
+def test_show_names_every_setting_its_value_and_its_origin(
+    capsys: Captured, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REDIS_URL", "redis://:s3cret@h")
+    (project / ".env").write_text(
+        f"CARD_ENCRYPTION_KEYS={KEY}\nUSERS_URL=https://h/users?token=s3cret\nFLOWER_PORT=1\n"
+    )
+    assert app.run(["config", "show"]) == 0
+    out, err = capsys.readouterr()
+    lines = {name: (origin, value) for name, origin, value in (line.split() for line in out.splitlines())}
+    assert not err
+    assert lines["REDIS_URL"] == ("environment", "redis://:****@h")
+    assert lines["CARD_ENCRYPTION_KEYS"] == (".env", "****")
+    assert lines["USERS_URL"] == (".env", "https://h/users?token=****")
+    assert lines["FLOWER_PORT"] == (".env", "1")
+    assert lines["DATABASE_URL"] == ("default", "(unset)")
+    assert lines["FETCH_CREDIT_CARDS_INTERVAL"] == ("default", "900")
+    assert lines["CELERYCTL_HOME"] == ("default", str(project / ".celeryctl"))
+    assert not (project / ".celeryctl").exists()
+
+
+def test_show_as_json_holds_the_same_and_no_secret(
+    capsys: Captured, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("USERS_AUTHORIZATION", "Bearer s3cret")
+    monkeypatch.setenv("DATABASE_URL", "postgresql://u:s3cret@h/d?sslpassword=s3cret")
+    assert app.run(["config", "show", "--json"]) == 0
+    out = capsys.readouterr().out
+    document = json.loads(out)
+    rows = {row["name"]: row for row in document["settings"]}
+    assert document["schema"] == 1
+    assert document["env_file"] == str(project / ".env")
+    assert rows["USERS_AUTHORIZATION"] == {"name": "USERS_AUTHORIZATION", "value": "****", "origin": "environment"}
+    assert rows["DATABASE_URL"]["value"] == "postgresql://u:****@h/d?sslpassword=****"
+    assert rows["REDIS_URL"] == {"name": "REDIS_URL", "value": None, "origin": "default"}
+    assert "s3cret" not in out
+
+
+def test_a_wrong_setting_is_three_lines_and_exit_code_2(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "mysql://u:s3cret@h")
+    assert app.run(["config", "show", "--debug"]) == 2
+    err = capsys.readouterr().err
+    assert "s3cret" not in err
+    assert err.splitlines()[-3] == "Error: DATABASE_URL is 'mysql://u:****@h', set in the environment"
+
+
+def test_an_ignored_file_is_told_once_on_stderr_unless_quiet(capsys: Captured, project: Path) -> None:
+    (project / ".env").touch()
+    (project / ".env").chmod(0o666)
+    assert app.run(["config", "show", "--json"]) == 0
+    assert capsys.readouterr().err == f"{project}/.env is ignored: it can be written by others\n"
+    assert app.run(["config", "show", "-q"]) == 0
+    assert not capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("given", "variable", "level"),
+    [
+        ((), "", "WARNING"),
+        (("-v",), "", "INFO"),
+        (("-vvv",), "ERROR", "DEBUG"),
+        (("-q",), "DEBUG", "ERROR"),
+        ((), "DEBUG", "DEBUG"),
+    ],
+)
+def test_verbosity_sets_the_level_of_the_log(
+    given: tuple[str, ...], variable: str, level: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOG_LEVEL", variable)
+    assert app.run(["config", "show", *given]) == 0
+    assert logging.getLevelName(logging.getLogger().level) == level
+
+
+def test_options_are_the_strongest_origin(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FLOWER_PORT", "1")
+    read = options.context(flower_port=2, flower_host=None).settings
+    assert (read.flower_port, read.flower_host) == (2, "127.0.0.1")
+    assert read.environment.origin("FLOWER_PORT") == "flag"
+
+
+def test_init_writes_fresh_passwords_a_key_and_no_url(capsys: Captured, project: Path) -> None:
+    assert app.run(["config", "init"]) == 0
+    out, err = capsys.readouterr()
+    written = values(project / ".env")
+    assert list(written) == ["POSTGRES_PASSWORD", "REDIS_PASSWORD", "FLOWER_BASIC_AUTH", "CARD_ENCRYPTION_KEYS"]
+    assert stat.S_IMODE((project / ".env").stat().st_mode) == 0o600
+    assert len(set(written.values())) == 4
+    assert written["FLOWER_BASIC_AUTH"].startswith("admin:")
+    assert not out
+    assert not any(value in err for value in written.values())
+    assert not (project / ".celeryctl").exists()
+    read = options.context().settings
+    assert read.card_encryption_keys == (written["CARD_ENCRYPTION_KEYS"],)
+    assert (read.database_url, read.redis_url) == (None, None)
+
+
+def test_init_below_the_home_writes_beside_it_and_keeps_its_key(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    key = card_key(home.create(project / ".celeryctl"), create=True)
+    (project / "below").mkdir()
+    monkeypatch.chdir(project / "below")
+    assert app.run(["config", "init", "-q"]) == 0
+    assert values(project / ".env")["CARD_ENCRYPTION_KEYS"] == key
+
+
+def test_init_keeps_the_keys_that_are_set(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    card_key(home.create(project / ".celeryctl"), create=True)
+    monkeypatch.setenv("CARD_ENCRYPTION_KEYS", KEY)
+    assert app.run(["config", "init", "-q"]) == 0
+    assert values(project / ".env")["CARD_ENCRYPTION_KEYS"] == KEY
+
+
+@pytest.mark.parametrize("there", ["file", "link"])
+def test_init_never_overwrites(capsys: Captured, project: Path, there: str) -> None:
+    path = project / ".env"
+    if there == "file":
+        path.write_text("A=1\n")
+    else:
+        path.symlink_to(project / "elsewhere")
+    assert app.run(["config", "init"]) == 1
+    err = capsys.readouterr().err
+    assert err.startswith(f"Error: {path} is there already\n")
+    assert len(err.splitlines()) == 3
+    assert not (project / "elsewhere").exists()
+    assert there == "link" or path.read_text() == "A=1\n"
+
+
+def test_init_refuses_a_key_that_others_can_read(capsys: Captured, project: Path) -> None:
+    card_key(home.create(project / ".celeryctl"), create=True)
+    (project / ".celeryctl" / "card.key").chmod(0o644)
+    assert app.run(["config", "init"]) == 2
+    assert f"  fix: chmod 600 {project}/.celeryctl/card.key" in capsys.readouterr().err
+    assert not (project / ".env").exists()
+
+
+def test_init_in_a_folder_that_cannot_be_written_says_so(capsys: Captured, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CELERYCTL_HOME", "/proc/self/nowhere/.celeryctl")
+    assert app.run(["config", "init"]) == 1
+    err = capsys.readouterr().err
+    assert err.startswith("Error: /proc/self/nowhere/.env cannot be written\n")
+    assert len(err.splitlines()) == 3

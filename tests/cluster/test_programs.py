@@ -1,0 +1,101 @@
+"""`worker`, `beat` and `flower`: refused where they cannot work, and Celery's own process where they can."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+from waiting import eventually
+
+from celeryctl.local.ports import free_port
+
+from .kit import process, run, settings
+
+pytestmark = pytest.mark.integration
+
+NO_DATABASE, NO_BROKER = "postgresql://127.0.0.1:1/nowhere", "redis://127.0.0.1:1/0"
+PROGRAMS = pytest.mark.parametrize("program", ["worker", "beat"])
+
+
+@PROGRAMS
+@pytest.mark.parametrize("unset", ["DATABASE_URL", "REDIS_URL"])
+def test_half_a_cluster_is_refused(program: str, unset: str, tmp_path: Path) -> None:
+    done = run({**settings(NO_DATABASE, NO_BROKER, tmp_path), unset: ""}, tmp_path, program)
+    assert done.returncode == 2
+    assert "half a cluster" in done.stderr
+    assert len(done.stderr.splitlines()) == 3
+
+
+@PROGRAMS
+def test_without_a_broker_none_starts(program: str, database_url: str, tmp_path: Path) -> None:
+    done = run(settings(database_url, NO_BROKER, tmp_path), tmp_path, program)
+    assert (done.returncode, len(done.stderr.splitlines())) == (69, 3)
+    assert "the broker does not answer" in done.stderr
+
+
+@PROGRAMS
+def test_without_a_database_none_starts(program: str, redis_url: str, tmp_path: Path) -> None:
+    done = run(settings(NO_DATABASE, redis_url, tmp_path), tmp_path, program)
+    assert (done.returncode, len(done.stderr.splitlines())) == (69, 3)
+    assert "the database does not answer" in done.stderr
+
+
+def test_without_tables_no_worker_starts(postgres_server: str, redis_url: str, tmp_path: Path) -> None:
+    done = run(settings(postgres_server, redis_url, tmp_path), tmp_path, "worker")
+    assert (done.returncode, len(done.stderr.splitlines())) == (1, 3)
+    assert "celeryctl init-db" in done.stderr
+
+
+def test_without_a_key_no_worker_starts(database_url: str, redis_url: str, tmp_path: Path) -> None:
+    done = run({**settings(database_url, redis_url, tmp_path), "CARD_ENCRYPTION_KEYS": ""}, tmp_path, "worker")
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 3)
+    assert "CARD_ENCRYPTION_KEYS" in done.stderr
+
+
+def test_a_worker_becomes_celerys_process_with_the_options_that_were_typed(
+    database_url: str, redis_url: str, tmp_path: Path
+) -> None:
+    words = ["celeryctl", "worker", "-c", "1", "-n", "mine@%h", "-Q", "aside", "--loglevel=warning"]
+    with process(words, tmp_path / "log", settings(database_url, redis_url, tmp_path)) as worker:
+        eventually(lambda: "mine@" in worker.text and ".> aside" in worker.text)
+        line = psutil.Process(worker.pid).cmdline()
+        assert line[1:7] == ["-P", "-m", "celery", "-A", "celeryctl", "worker"]
+        assert line[-7:] == words[2:]
+        assert not [word for word in line if "postgres" in word or "redis:" in word]
+        assert "--loglevel=INFO" not in line
+
+
+def test_flower_beyond_loopback_is_refused_without_a_password(redis_url: str, tmp_path: Path) -> None:
+    done = run(settings(NO_DATABASE, redis_url, tmp_path, FLOWER_HOST="0.0.0.0"), tmp_path, "flower")
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 3)
+    assert "FLOWER_BASIC_AUTH" in done.stderr
+
+
+def test_where_flower_is_not_installed_the_extra_is_named(redis_url: str, tmp_path: Path) -> None:
+    # A module that is None cannot be imported, as if it were not there.
+    program = "import sys; sys.modules['flower'] = None; from celeryctl.cli.app import run; sys.exit(run(['flower']))"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=settings(NO_DATABASE, redis_url, tmp_path),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, len(done.stderr.splitlines())) == (1, 3)
+    assert "celeryctl[flower]" in done.stderr
+
+
+def test_flowers_password_is_not_on_its_command_line(redis_url: str, tmp_path: Path) -> None:
+    port = str(free_port())
+    variables = settings(
+        NO_DATABASE, redis_url, tmp_path, FLOWER_BASIC_AUTH="ann:geheim", FLOWER_HOST="0.0.0.0", FLOWER_PORT=port
+    )
+    with process(["celeryctl", "flower"], tmp_path / "log", variables) as flower:
+        flower.says(f"http://0.0.0.0:{port}")
+        assert f"--port={port}" in psutil.Process(flower.pid).cmdline()
+        assert not [word for word in psutil.Process(flower.pid).cmdline() if "geheim" in word]
+        assert "geheim" not in flower.text
+        flower.kill()

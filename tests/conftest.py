@@ -1,0 +1,87 @@
+"""What the tests share: one PostgreSQL and one Valkey for the session, a clean database and broker for every test."""
+
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import closing
+
+import psycopg2
+import pytest
+import redis
+from psycopg2 import sql
+from psycopg2.extensions import make_dsn, parse_dsn
+from servers import postgres_server, server_home, valkey_server  # noqa: F401 - fixtures
+
+from celeryctl import services
+from celeryctl.storage import database as db
+from celeryctl.storage import schema
+
+CLEAN = "TRUNCATE users, runs, misses, workers, sources RESTART IDENTITY CASCADE"
+
+
+@pytest.fixture(autouse=True)
+def own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
+    """Nothing of the person who runs the tests gets in: no settings, no colours, no home above."""
+    for name in list(os.environ):
+        if name.endswith(("_URL", "_INTERVAL", "_MAX_AGE", "_AUTHORIZATION", "_RATE_LIMIT")) and "TEST_" not in name:
+            monkeypatch.delenv(name)
+    for name in ("CELERYCTL_HOME", "CELERYCTL_DATASETS", "CARD_ENCRYPTION_KEYS", "LOG_LEVEL", "LOG_FORMAT", "NO_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("_TYPER_FORCE_DISABLE_TERMINAL", "1")
+    monkeypatch.setenv("CELERYCTL_HOME", f"{tmp_path}/.celeryctl")
+    services.use(None)
+
+
+def named(server: str, name: str) -> str:
+    """The server's URL with another database."""
+    parts = {**parse_dsn(server), "dbname": name}
+    host = f"{parts['host']}:{parts['port']}"
+    return f"postgresql://{parts.get('user', 'postgres')}:{parts.get('password', '')}@{host}/{name}"
+
+
+def drop(server: str, name: str) -> None:
+    """Drop a database, whoever is connected."""
+    with closing(psycopg2.connect(make_dsn(server))) as connection:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@pytest.fixture(scope="session")
+def migrated(postgres_server: str) -> Iterator[str]:  # noqa: F811 - a fixture
+    """The URL of a database with all tables, for the session."""
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    url = named(postgres_server, name)
+    schema.create_database(url)
+    db.configure(url)
+    schema.migrate([])
+    yield url
+    db.close()
+    drop(postgres_server, name)
+
+
+@pytest.fixture
+def database_url(migrated: str) -> Iterator[str]:
+    """The URL of a database with empty tables; the models point at it."""
+    db.configure(migrated)
+    with db.session():
+        db.database.execute_sql(CLEAN)
+    yield migrated
+    db.close()
+
+
+@pytest.fixture
+def empty_database(postgres_server: str) -> Iterator[str]:  # noqa: F811 - a fixture
+    """The URL of a database that does not exist yet and is dropped afterwards."""
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    yield named(postgres_server, name)
+    db.close()
+    drop(postgres_server, name)
+
+
+@pytest.fixture
+def redis_url(valkey_server: str) -> str:  # noqa: F811 - a fixture
+    """The URL of an empty broker."""
+    with closing(redis.Redis.from_url(valkey_server)) as client:
+        client.flushdb()
+    return valkey_server

@@ -1,0 +1,1 @@
+"""Tests of celeryctl.pipeline; a package, so that other folders may have files of the same names."""

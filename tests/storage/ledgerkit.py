@@ -1,0 +1,84 @@
+"""What the tests of the ledger share: two small data sets, people, and a batch's way in one call."""
+
+from typing import Any
+
+from celeryctl.datasets.addresses import Address
+from celeryctl.storage import batches, plan, runs
+from celeryctl.storage.cipher import Keyring
+from celeryctl.storage.database import database, session
+from celeryctl.storage.ledger import Batch, Run
+from celeryctl.storage.misses import Missed
+from celeryctl.storage.user import User
+from celeryctl.storage.work import Work, Works
+
+PLACE = dict.fromkeys(("street_number", "street_name", "city", "state", "country", "postal_code"), "x")
+KEYS = {"users": ("external_id",), "addresses": ("user",)}
+RING = Keyring([])
+WORKS = {
+    "users": Work(name="users", model=User, listing=True, page_size=2, batch_size=4),
+    "addresses": Work(name="addresses", model=Address, listing=False, page_size=2, batch_size=3),
+}
+
+
+def sql(statement: str, *parameters: object) -> Any:
+    with session():
+        cursor = database.execute_sql(statement, parameters or None)
+        return cursor.fetchall() if cursor.description else None
+
+
+def people(count: int) -> list[int]:
+    """The ids of so many new users, in their order."""
+    statement = """INSERT INTO users (external_id, name, username, email)
+      SELECT coalesce((SELECT max(external_id) FROM users), 0) + n, 'n', 'u', 'e' FROM generate_series(1, %s) n
+      ORDER BY n RETURNING id"""
+    return [row[0] for row in sql(statement, count)]
+
+
+def order(dataset: str = "addresses", *, works: Works = WORKS, **more: Any) -> runs.Opened:
+    opened = runs.open_run(runs.Order(dataset=dataset, trigger="test", **more), works)
+    assert opened is not None
+    return opened
+
+
+def take(batch_id: int) -> batches.Claim:
+    claim = batches.claim(batch_id)
+    assert claim is not None
+    return claim
+
+
+def finish(claim: batches.Claim, *missed: Missed, **more: Any) -> list[int] | None:
+    """Finish with an address for every user that wants one, or for a listing with the records of ``rows``."""
+    rows = more.pop("rows", None)
+    if rows is None and claim.run.dataset == "addresses":
+        with session():
+            wanted = plan.wanting(claim.run, WORKS["addresses"], claim.lo, claim.hi)
+        rows = [{"user": user_id, **PLACE} for user_id, _ in wanted if str(user_id) not in {one.key for one in missed}]
+    outcome = batches.Outcome(rows=rows or [], missed=list(missed), requests=1, **more)
+    return batches.finish(claim, outcome, WORKS, RING, key=KEYS[claim.run.dataset])
+
+
+def drain(opened: runs.Opened, *missed: Missed) -> Run:
+    """Work through a run of addresses to its end."""
+    while claim := batches.claim_next(opened.run.id):
+        finish(claim, *(one for one in missed if claim.lo <= int(one.key) <= claim.hi))
+    return reload(opened.run)
+
+
+def reload(run: Run) -> Run:
+    with session():
+        found: Run = Run.get_by_id(run.id)
+        return found
+
+
+def open_batches() -> list[tuple[int, int]]:
+    with session():
+        return [(batch.lo, batch.hi) for batch in Batch.select().order_by(Batch.lo)]
+
+
+def overdue(seconds: float = 60) -> None:
+    """Let that time pass for every batch."""
+    sql("UPDATE batches SET due = due - %s * interval '1 second'", seconds)
+
+
+def running_ids() -> list[str]:
+    return [row[0] for row in sql("SELECT dataset FROM runs WHERE status = 'running' ORDER BY dataset")]

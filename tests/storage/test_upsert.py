@@ -1,0 +1,217 @@
+"""The bulk write: what it counts, what it touches, and what it survives."""
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import peewee
+import pytest
+from servers import KEY
+
+from celeryctl.datasets.addresses import Address
+from celeryctl.datasets.credit_cards import CreditCard
+from celeryctl.errors import CeleryctlError, RefusedError
+from celeryctl.local.generate import CARD_NUMBERS
+from celeryctl.storage.cipher import Keyring
+from celeryctl.storage.database import database, session, transaction
+from celeryctl.storage.row import Row
+from celeryctl.storage.upsert import Written, upsert
+from celeryctl.storage.user import User
+
+pytestmark = pytest.mark.integration
+RING = Keyring([KEY])
+FIELDS = ("street_number", "street_name", "city", "state", "country", "postal_code")
+
+
+class Visit(Row):
+    """A data set of which a user may have several rows."""
+
+    user = peewee.ForeignKeyField(User, on_delete="CASCADE", backref="+")
+    place = peewee.TextField()
+    note = peewee.TextField(null=True)
+
+    class Meta:
+        table_name = "visits"
+        indexes = ((("user", "place"), True),)
+
+
+@pytest.fixture
+def visits(database_url: str) -> Iterator[None]:
+    with session():
+        database.create_tables([Visit])
+    yield
+    with session():
+        database.drop_tables([Visit])
+
+
+def person(number: int, name: str = "n", **more: object) -> dict[str, Any]:
+    return {"external_id": number, "name": name, "username": "u", "email": "e", **more}
+
+
+def place(user_id: int, city: str = "c") -> dict[str, Any]:
+    return {"user": user_id, **dict.fromkeys(FIELDS, "x"), "city": city}
+
+
+def write(rows: list[dict[str, Any]], model: type[peewee.Model] = User, key: tuple[str, ...] = ("",)) -> Written:
+    with transaction():
+        return upsert(model, key if key[0] else ("external_id",) if model is User else ("user",), rows, RING)
+
+
+def value(sql: str) -> Any:
+    with session():
+        return database.execute_sql(sql).fetchone()[0]
+
+
+def people(count: int) -> list[int]:
+    write([person(n) for n in range(1, count + 1)])
+    with session():
+        return [user.id for user in User.select().order_by(User.id)]
+
+
+def test_it_counts_what_it_created_changed_and_found_as_it_was(database_url: str) -> None:
+    assert write([person(1), person(2)]) == Written(2, 0, 0)
+    assert write([person(1), person(2, "other"), person(3)]) == Written(1, 1, 1)
+    assert write([]) == Written()
+
+
+def test_of_the_same_key_twice_in_a_batch_the_last_one_counts(database_url: str) -> None:
+    assert write([person(1, "first"), person(1, "last")]) == Written(1, 0, 0)
+    assert value("SELECT name FROM users") == "last"
+
+
+TEXTS = {
+    "backslash": "\\",
+    "tab": "a\tb",
+    "newline": "a\nb",
+    "crlf": "a\r\nb",
+    "null": "\\N",
+    "end": "\\.",
+    "control": "\b\f\v",
+    "escaped": "\\t",
+    "unicode": "日本 🎉 e\u0301",
+    "empty": "",
+    "quote": "'; DROP TABLE users",
+    "long": "x" * 3_000_000,
+}
+
+
+@pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
+def test_text_comes_back_as_it_went_in(database_url: str, text: str) -> None:
+    write([person(1, text), person(2)])
+    with session():
+        assert User.get(User.external_id == 1).name == text
+    assert write([person(1, text)]) == Written(0, 0, 1)
+
+
+def test_nothing_and_the_text_for_nothing_are_told_apart(database_url: str) -> None:
+    write([person(1, phone=None), person(2, phone="\\N")])
+    assert value("SELECT phone FROM users WHERE external_id = 1") is None
+    assert value("SELECT phone FROM users WHERE external_id = 2") == "\\N"
+    assert write([person(1, phone="1")]) == Written(0, 1, 0)
+    assert write([person(1, phone=None)]) == Written(0, 1, 0)
+
+
+def test_a_nul_is_refused_and_nothing_of_its_batch_is_written(database_url: str) -> None:
+    with pytest.raises(RefusedError) as caught:
+        write([person(1), person(2, "secret\0name")])
+    assert "secret" not in str(caught.value)
+    assert value("SELECT count(*) FROM users") == 0
+
+
+def test_ids_beyond_32_bits_are_stored(database_url: str) -> None:
+    write([person(2**63 - 1)])
+    assert value("SELECT external_id FROM users") == 2**63 - 1
+
+
+def test_updated_at_moves_only_when_a_value_changed(database_url: str) -> None:
+    write([person(1)])
+    before = value("SELECT updated_at FROM users")
+    write([person(1)])
+    assert value("SELECT updated_at FROM users") == before
+    write([person(1, "other")])
+    assert value("SELECT updated_at FROM users") > before
+    assert value("SELECT created_at FROM users") == before
+
+
+def test_fetched_at_moves_whenever_the_source_confirms_a_row(database_url: str) -> None:
+    (user_id,) = people(1)
+    write([place(user_id)], Address)
+    fetched, updated = value("SELECT fetched_at FROM addresses"), value("SELECT updated_at FROM addresses")
+    assert write([place(user_id)], Address) == Written(0, 0, 1)
+    confirmed = value("SELECT fetched_at FROM addresses")
+    assert confirmed > fetched
+    assert value("SELECT updated_at FROM addresses") == updated
+    assert write([place(user_id, "other")], Address) == Written(0, 1, 0)
+    assert value("SELECT fetched_at FROM addresses") > confirmed
+    assert value("SELECT updated_at FROM addresses") > updated
+
+
+def test_unchanged_users_cost_no_write_and_no_id(database_url: str) -> None:
+    rows = [person(n) for n in range(1, 51)]
+    write(rows)
+    trace = "SELECT array_agg((xmin::text, ctid::text, xmax::text) ORDER BY id)::text FROM users"
+    before, used = value(trace), value("SELECT last_value FROM users_id_seq")
+    assert write(rows) == Written(0, 0, 50)
+    assert value(trace) == before
+    write([*rows, person(99)])
+    assert value("SELECT last_value FROM users_id_seq") == used + 1
+
+
+def test_an_unchanged_card_keeps_its_ciphertext_and_a_changed_one_gets_another(database_url: str) -> None:
+    (user_id,) = people(1)
+    row = {"user": user_id, "card_number": CARD_NUMBERS[0], "card_type": "visa", "expiry_date": "2030-01-01"}
+    stored = "SELECT card_number FROM credit_cards"
+    write([row], CreditCard)
+    first = value(stored)
+    assert CARD_NUMBERS[0] not in first
+    assert write([row], CreditCard) == Written(0, 0, 1)
+    assert value(stored) == first
+    assert write([{**row, "card_type": "other"}], CreditCard) == Written(0, 1, 0)
+    assert value(stored) == first
+    assert write([{**row, "card_number": CARD_NUMBERS[1]}], CreditCard) == Written(0, 1, 0)
+    assert RING.open(value(stored), f"credit_cards|{user_id}") == CARD_NUMBERS[1]
+
+
+def test_rows_whose_user_is_gone_are_left_out(database_url: str) -> None:
+    first, second = people(2)
+    assert write([place(first), place(second + 7)], Address) == Written(1, 0, 0)
+    assert value("SELECT count(*) FROM addresses") == 1
+
+
+def test_a_key_of_several_columns_tells_rows_apart(visits: None) -> None:
+    (user_id,) = people(1)
+    rows = [{"user": user_id, "place": name, "note": None} for name in ("a", "b", "a")]
+    assert write(rows, Visit, ("user", "place")) == Written(2, 0, 0)
+    assert write([{**rows[0], "note": "n"}], Visit, ("user", "place")) == Written(0, 1, 0)
+
+
+def test_a_connection_may_write_other_columns_than_the_time_before(visits: None) -> None:
+    (user_id,) = people(1)
+    with session():
+        write([{"user": user_id, "place": "a"}], Visit, ("user", "place"))
+        row = {"user": user_id, "place": "a", "note": "n"}
+        assert write([row], Visit, ("user", "place")) == Written(0, 1, 0)
+
+
+def test_two_writes_of_the_same_rows_in_opposite_order_do_not_deadlock(database_url: str) -> None:
+    ids = people(300)
+    write([place(user_id) for user_id in ids], Address)
+    barrier, errors = threading.Barrier(2), []
+
+    def work(mine: int) -> None:
+        order = ids if mine else ids[::-1]
+        for turn in range(12):
+            # Each changes a third of its own and confirms the rest.
+            rows = [place(user_id, f"{mine}{turn}" if user_id % 3 == mine else "c") for user_id in order]
+            barrier.wait(30)
+            try:
+                write(rows, Address)
+            except CeleryctlError as error:
+                errors.append(error)
+
+    threads = [threading.Thread(target=work, args=(mine,)) for mine in (0, 1)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []

@@ -1,0 +1,154 @@
+"""docker-compose.yml: the six services, in which order, with which secrets, and who can reach them."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+FILE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+SERVICES: dict[str, dict[str, Any]] = FILE["services"]
+OURS = {name: command for name, command in SERVICES.items() if "build" in command}
+# What `celeryctl config init` writes.
+SECRETS = {
+    "POSTGRES_PASSWORD": "postgres-secret",
+    "REDIS_PASSWORD": "redis-secret",
+    "FLOWER_BASIC_AUTH": "admin:flower-secret",
+    "CARD_ENCRYPTION_KEYS": "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=",
+}
+
+
+def demanded(value: object) -> set[str]:
+    """The variables without which Compose refuses to start, named in this part of the file."""
+    return set(re.findall(r"\$\{(\w+):\?run celeryctl config init\}", str(value)))
+
+
+@pytest.mark.unit
+def test_there_are_the_six_services() -> None:
+    assert set(SERVICES) == {"postgres", "redis", "db-init", "celery-worker", "celery-beat", "celery-flower"}
+    commands = {name: service["command"] for name, service in OURS.items()}
+    assert commands == {
+        "db-init": ["init-db"],
+        "celery-worker": ["worker"],
+        "celery-beat": ["beat"],
+        "celery-flower": ["flower"],
+    }
+
+
+@pytest.mark.unit
+def test_ports_are_the_documented_ones_and_on_loopback_only() -> None:
+    published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
+    assert published == {
+        "postgres": ["127.0.0.1:5432:5432"],
+        "redis": ["127.0.0.1:6379:6379"],
+        "celery-flower": ["127.0.0.1:5555:5555"],
+    }
+
+
+@pytest.mark.unit
+def test_workers_and_beat_start_when_the_tables_are_there() -> None:
+    for name in ("celery-worker", "celery-beat"):
+        assert SERVICES[name]["depends_on"] == {
+            "redis": {"condition": "service_healthy"},
+            "db-init": {"condition": "service_completed_successfully"},
+        }
+    assert SERVICES["db-init"]["depends_on"] == {"postgres": {"condition": "service_healthy"}}
+    assert SERVICES["db-init"]["restart"] == "no"
+    assert {"healthcheck"} <= set(SERVICES["postgres"]) & set(SERVICES["redis"])
+
+
+@pytest.mark.unit
+def test_every_secret_is_demanded_and_none_has_a_default() -> None:
+    assert demanded(SERVICES) == set(SECRETS)
+    assert re.findall(r"\$\{\w+(?!:\?)\W", str(SERVICES)) == []
+
+
+@pytest.mark.unit
+def test_flower_gets_neither_the_database_nor_the_card_keys() -> None:
+    assert demanded(SERVICES["celery-flower"]) == {"REDIS_PASSWORD", "FLOWER_BASIC_AUTH"}
+
+
+@pytest.mark.unit
+def test_every_setting_can_be_given_in_the_env_file() -> None:
+    from celeryctl.datasets import load
+    from celeryctl.settings import SourceDefaults, declared
+
+    sources = [
+        SourceDefaults(name, one.source.url, one.every) for name, one in load().items() if one.origin == "built in"
+    ]
+    # What the containers decide for themselves.
+    ours = {"DATABASE_URL", "REDIS_URL", "CARD_ENCRYPTION_KEYS", "CELERYCTL_HOME"}
+    ours |= {"FLOWER_HOST", "FLOWER_PORT", "FLOWER_BASIC_AUTH"}
+    assert set(FILE["x-settings"]) == {setting.variable for setting in declared(sources)} - ours
+    assert set(FILE["x-settings"].values()) == {None}
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("name", ["celery-worker", "celery-beat", "celery-flower"])
+def test_celery_starts_with_what_its_container_is_given(tmp_path: Path, name: str) -> None:
+    given = {key: filled(value) for key, value in SERVICES[name]["environment"].items() if value is not None}
+    report = [sys.executable, "-P", "-m", "celery", "-A", "celeryctl", "report"]
+    environ = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)} | given
+    done = subprocess.run(report, cwd=tmp_path, env=environ, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def filled(value: str) -> str:
+    return re.sub(r"\$\{(\w+):\?[^}]+\}", lambda found: SECRETS[found[1]], value)
+
+
+@pytest.mark.unit
+def test_our_containers_run_without_root_and_without_privileges() -> None:
+    for service in OURS.values():
+        assert service["read_only"] is True
+        assert service["cap_drop"] == ["ALL"]
+        assert service["security_opt"] == ["no-new-privileges:true"]
+    steps = (ROOT / "Dockerfile").read_text().splitlines()
+    assert steps.index("USER celeryctl") < steps.index('ENTRYPOINT ["celeryctl"]')
+
+
+@pytest.mark.integration
+@pytest.mark.skipif(not shutil.which("docker-compose"), reason="docker-compose is not installed")
+def test_docker_compose_accepts_the_file_and_passes_settings_on(tmp_path: Path) -> None:
+    shutil.copy(ROOT / "docker-compose.yml", tmp_path)
+    lines = [f"{name}={value}" for name, value in SECRETS.items()]
+    (tmp_path / ".env").write_text("\n".join([*lines, "FETCH_USERS_INTERVAL=60"]))
+    shown = compose(tmp_path, "config")
+    assert shown.returncode == 0, shown.stderr
+    services = yaml.safe_load(shown.stdout)["services"]
+    worker = services["celery-worker"]["environment"]
+    assert worker["DATABASE_URL"] == "postgresql://postgres:postgres-secret@postgres:5432/celeryapp"
+    assert worker["REDIS_URL"] == "redis://:redis-secret@redis:6379/0"
+    assert worker["FETCH_USERS_INTERVAL"] in (60, "60")
+    assert worker["FETCH_ADDRESSES_INTERVAL"] is None
+    assert services["celery-flower"]["environment"]["FLOWER_BASIC_AUTH"] == "admin:flower-secret"
+
+
+@pytest.mark.integration
+@pytest.mark.skipif(not shutil.which("docker-compose"), reason="docker-compose is not installed")
+@pytest.mark.parametrize("missing", SECRETS)
+def test_without_a_secret_docker_compose_says_how_to_make_one(tmp_path: Path, missing: str) -> None:
+    shutil.copy(ROOT / "docker-compose.yml", tmp_path)
+    refused = compose(tmp_path, "config", **{name: value for name, value in SECRETS.items() if name != missing})
+    assert refused.returncode == 1
+    assert "run celeryctl config init" in refused.stderr
+
+
+def compose(folder: Path, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    own = {name: value for name, value in os.environ.items() if name in {"PATH", "HOME", "LANG"}}
+    return subprocess.run(
+        ["docker-compose", *arguments],
+        cwd=folder,
+        env=own | environ,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )

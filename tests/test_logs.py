@@ -1,0 +1,129 @@
+import json
+import logging
+import re
+import time
+import uuid
+from collections.abc import Iterator
+
+import pytest
+
+from celeryctl import logs
+
+pytestmark = pytest.mark.unit
+
+
+@pytest.fixture(autouse=True)
+def root() -> Iterator[logging.Logger]:
+    """The root logger, which is as before afterwards."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    yield root
+    root.handlers[:], root.level = handlers, level
+
+
+SECRET = {
+    "postgresql://me:s3cret@h:5432/db": "postgresql://me:****@h:5432/db",
+    "redis://:s3cret@h/0 is away": "redis://:****@h/0 is away",
+    "redis://:s3@cret/s3cret@h": "redis://:****@h",
+    "postgres://u:12345@h": "postgres://u:****@h",
+    "postgres://u:1234/s3cret@h": "postgres://u:****@h",
+    "https://s3cret@h/users": "https://****@h/users",
+    "POSTGRES://U:s3cret@H": "POSTGRES://U:****@H",
+    "two: redis://:s3cret@a redis://:s3cret@b": "two: redis://:****@a redis://:****@b",
+    "postgresql://h/db?sslmode=require&password=s3cret&x=1": "postgresql://h/db?sslmode=require&password=****&x=1",
+    "GET /users?_page=2&api_key=s3cret": "GET /users?_page=2&api_key=****",
+    "host=h password=s3cret dbname=d": "host=h password=**** dbname=d",
+    "host=h password='s3 \\' cret' dbname=d": "host=h password='****' dbname=d",
+    "{'user': 'u', 'password': 's3 cret', 'host': 'h'}": "{'user': 'u', 'password': '****', 'host': 'h'}",
+    "Authorization: Bearer s3cret": "Authorization: ****",
+    "{'Authorization': 'Basic s3cret'}": "{'Authorization': '****'}",
+    "sent Bearer s3cret-s3cret-s3cret": "sent Bearer ****",
+    "FLOWER_BASIC_AUTH=me:s3cret": "FLOWER_BASIC_AUTH=****",
+    "CARD_ENCRYPTION_KEYS=s3cret,s3cret": "CARD_ENCRYPTION_KEYS=****",
+    "key MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=": "key ****",
+    "card 4111111111111111.": "card ****.",
+    "card 1212-1221-1121-1234": "card ****",
+    "card 3782 822463 10005": "card ****",
+    "(4222222222222)": "(****)",
+    "4111-1111-1111-1111-123": "****",
+}
+HARMLESS = [
+    "http://localhost:8080/users?email=a@b.example",
+    "postgresql://me@h/db",
+    "redis://localhost:6379/0",
+    "2026-01-31 12:00:00,123",
+    "phone 1-770-736-8031 x56442",
+    "batch 123456789012",
+    "password authentication failed for user",
+    "FLOWER_BASIC_AUTH=<user>:<password>",
+    "0123456789012345678901234567890123456789",
+]
+
+
+@pytest.mark.parametrize(("text", "expected"), SECRET.items())
+def test_passwords_keys_and_card_numbers_are_masked(text: str, expected: str) -> None:
+    assert logs.mask(text) == expected
+    assert logs.mask(expected) == expected
+
+
+@pytest.mark.parametrize("text", HARMLESS)
+def test_what_is_no_secret_is_left_alone(text: str) -> None:
+    assert logs.mask(text) == text
+
+
+def test_ids_of_tasks_are_left_alone_whatever_digits_they_hold() -> None:
+    for text in ("Task fetch[550e8400-e29b-41d4-a716-446655440000] received", f"run {uuid.uuid4()}"):
+        assert logs.mask(text) == text
+
+
+def test_masking_a_long_text_takes_no_long_time() -> None:
+    began = time.process_time()
+    for piece in ("a", "1", "://", "://a:", "?a=", "password", "1-", "= ", "a-", "'\\"):
+        logs.mask(piece * (100_000 // len(piece)))
+    assert time.process_time() - began < 60  # one that backtracks takes hours
+
+
+def test_lines_are_text_with_the_time_in_utc(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("INFO")
+    logging.getLogger("a.b").info("asked %s", "redis://:s3cret@h")
+    logging.getLogger("a.b").debug("not this")
+    line = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z INFO    a\.b: asked redis://:\*\*\*\*@h\n"
+    assert re.fullmatch(line, capsys.readouterr().err)
+
+
+def test_a_message_stays_on_its_line(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("INFO")
+    logging.getLogger("a").info("%s", "first\nERROR forged\x1b[2J\u2028\x85é")
+    assert capsys.readouterr().err.endswith(" INFO    a: first\\nERROR forged\\x1b[2J\\u2028\\x85é\n")
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_tracebacks_are_masked_too(capsys: pytest.CaptureFixture[str], form: logs.Format) -> None:
+    logs.configure("ERROR", form)
+    try:
+        int("4111 1111 1111 1111 at postgresql://u:s3cret@h")
+    except ValueError:
+        logging.getLogger("a").exception("failed")
+    assert "'**** at postgresql://u:****@h'" in capsys.readouterr().err
+
+
+def test_lines_can_be_json(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("WARNING", "json")
+    logging.getLogger("a").warning('a "quoted"\npassword=s3cret, 4111-1111-1111-1111 é')
+    written = capsys.readouterr().err
+    document = json.loads(written)
+    assert written.count("\n") == 1
+    assert document.pop("time").endswith("Z")
+    assert document == {"level": "WARNING", "logger": "a", "message": 'a "quoted"\npassword=**** **** é'}
+
+
+def test_configuring_again_replaces_what_is_ours_and_nothing_else(
+    capsys: pytest.CaptureFixture[str], root: logging.Logger
+) -> None:
+    other = logging.NullHandler()
+    root.addHandler(other)
+    logs.configure("ERROR")
+    logs.configure("INFO", "json")
+    logging.getLogger("a").info("once")
+    assert capsys.readouterr().err.count("once") == 1
+    assert other in root.handlers

@@ -1,0 +1,105 @@
+"""What is installed and shipped: the package's metadata, the locks, the wheel."""
+
+import re
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+LOCKS = {
+    "requirements.lock": ("local", "flower"),
+    "requirements-dev.lock": ("local", "flower", "test", "dev"),
+}
+CACHES = {"__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache"}
+
+
+def pins(lock: str) -> list[Requirement]:
+    """The pinned requirements of a lock, without their hashes."""
+    return [Requirement(line.rstrip(" \\")) for line in (ROOT / lock).read_text().splitlines() if re.match(r"\w", line)]
+
+
+def wanted(*extras: str) -> list[Requirement]:
+    """What pyproject.toml asks for, with these extras and what builds the package."""
+    optional = PROJECT["project"]["optional-dependencies"]
+    lines = [*PROJECT["project"]["dependencies"], *PROJECT["dependency-groups"]["build"]]
+    lines += [line for extra in extras for line in optional[extra]]
+    return [requirement for line in lines if (requirement := Requirement(line)).name != "celeryctl"]
+
+
+@pytest.mark.unit
+def test_the_extras_and_the_command_are_the_documented_ones() -> None:
+    assert set(PROJECT["project"]["optional-dependencies"]) == {"local", "flower", "test", "dev"}
+    assert PROJECT["project"]["scripts"] == {"celeryctl": "celeryctl.cli.app:main"}
+    assert PROJECT["project"]["requires-python"] == ">=3.11"
+
+
+@pytest.mark.unit
+def test_what_builds_the_package_is_what_is_locked() -> None:
+    assert PROJECT["build-system"]["requires"] == PROJECT["dependency-groups"]["build"]
+
+
+@pytest.mark.unit
+def test_requirements_txt_installs_the_package_itself() -> None:
+    lines = [line for line in (ROOT / "requirements.txt").read_text().splitlines() if not line.startswith("#")]
+    assert lines == ["-e .[local,flower]"]
+
+
+@pytest.mark.unit
+@pytest.mark.parametrize("lock", LOCKS)
+def test_a_lock_names_hashes_and_neither_hosts_nor_paths(lock: str) -> None:
+    lines = [line for line in (ROOT / lock).read_text().splitlines() if not line.startswith("#")]
+    pin = re.compile(r"[a-z0-9][a-z0-9-]*==[0-9a-z.]+( ; [\w .'<>=!()]+)? \\")
+    digest = re.compile(r"    --hash=sha256:[0-9a-f]{64}( \\)?")
+    assert [line for line in lines if not pin.fullmatch(line) and not digest.fullmatch(line)] == []
+    # A line that does not go on is the last hash of its pin, so every pin has one.
+    assert sum(1 for line in lines if pin.fullmatch(line)) == sum(1 for line in lines if not line.endswith("\\"))
+
+
+@pytest.mark.unit
+@pytest.mark.parametrize(("lock", "extras"), LOCKS.items())
+def test_a_lock_holds_what_pyproject_asks_for(lock: str, extras: tuple[str, ...]) -> None:
+    pinned = {canonicalize_name(pin.name): str(pin.specifier).removeprefix("==") for pin in pins(lock)}
+    unmet = [
+        str(requirement)
+        for requirement in wanted(*extras)
+        if not requirement.specifier.contains(pinned.get(canonicalize_name(requirement.name), "0"))
+    ]
+    assert unmet == [], "run: make lock"
+
+
+@pytest.mark.unit
+def test_the_locks_agree() -> None:
+    assert set(map(str, pins("requirements.lock"))) <= set(map(str, pins("requirements-dev.lock")))
+
+
+@pytest.mark.unit
+def test_what_the_image_copies_is_not_hidden_from_its_build() -> None:
+    kept = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    copies = re.findall(r"^COPY (?!--from)(.+) \S+$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    names = {name for line in copies for name in line.split()}
+    assert names == kept
+    assert all((ROOT / name).exists() for name in names)
+
+
+@pytest.mark.integration
+def test_the_wheel_holds_every_file_of_the_package(tmp_path: Path) -> None:
+    pytest.importorskip("hatchling", reason="the build backend is not installed here: make test installs it")
+    build = "import sys, hatchling.build as backend; print(backend.build_wheel(sys.argv[1]))"
+    built = subprocess.run(
+        [sys.executable, "-c", build, tmp_path], cwd=ROOT, check=True, capture_output=True, text=True
+    ).stdout.strip()
+    with zipfile.ZipFile(tmp_path / built) as wheel:
+        shipped = {name for name in wheel.namelist() if ".dist-info/" not in name}
+        entry_points = wheel.read(f"{'-'.join(built.split('-')[:2])}.dist-info/entry_points.txt").decode()
+    package = (path.relative_to(ROOT) for path in (ROOT / "celeryctl").rglob("*") if path.is_file())
+    assert shipped == {str(path) for path in package if not CACHES & set(path.parts)}
+    assert {"celeryctl/py.typed", "celeryctl/local/users.json"} <= shipped
+    assert any(re.fullmatch(r"celeryctl/storage/migrations/0001\w*\.py", name) for name in shipped)
+    assert "celeryctl = celeryctl.cli.app:main" in entry_points
