@@ -370,7 +370,9 @@ def test_flower_beyond_loopback_needs_a_password(tmp_path: Path, host: str) -> N
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.9.9.9", "::1", "localhost"])
 def test_flower_on_loopback_needs_none(tmp_path: Path, host: str) -> None:
-    read(tmp_path, {"FLOWER_HOST": host}).require_flower_auth()
+    found = read(tmp_path, {"FLOWER_HOST": host})
+    assert (found.flower_host, found.flower_basic_auth) == (host, None)
+    found.require_flower_auth()
 
 
 def built_in() -> list[SourceDefaults]:

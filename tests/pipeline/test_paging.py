@@ -26,7 +26,7 @@ def pages(size: int = 10) -> Dataset:
     return listing(**PAGED, page_size=size)
 
 
-def whole(run: Run, count: int) -> None:
+def assert_whole(run: Run, count: int) -> None:
     """The run brought exactly the users 1 to ``count``."""
     assert (run.status, run.error) == ("succeeded", None)
     assert stored() == list(range(1, count + 1))
@@ -38,7 +38,7 @@ def whole(run: Run, count: int) -> None:
 def test_numbered_pages(make: Make, server: FaultServer, count: int, batch: str, total: str | None) -> None:
     server.answer("/users", numbered(count, total=count if total else None))
     run = fetch(make(pages(), BATCH_SIZE=batch))
-    whole(run, count)
+    assert_whole(run, count)
     assert run.created == count
     assert run.unchanged == 0
 
@@ -50,7 +50,7 @@ def test_a_source_with_smaller_pages_than_asked_for_loses_none(
 ) -> None:
     server.answer("/users", numbered(55, cap=7, total=55 if total else None))
     run = fetch(make(pages(100), BATCH_SIZE=batch))
-    whole(run, 55)
+    assert_whole(run, 55)
     assert run.unchanged == 0
 
 
@@ -64,21 +64,16 @@ def test_a_cap_with_a_link_that_reckons_with_what_was_asked_for_loses_none(make:
         return body.with_header("Link", link).with_header("X-Total-Count", "20")
 
     server.answer("/users", at_most(answer))
-    whole(fetch(make(pages(100))), 20)
+    assert_whole(fetch(make(pages(100))), 20)
 
 
 @pytest.mark.parametrize("total", ["5", "96", str(10**15 - 1), str(10**30), "-1"])
 def test_a_total_that_lies_neither_loses_records_nor_goes_on_for_ever(
-    make: Make, server: FaultServer, total: str | None
+    make: Make, server: FaultServer, total: str
 ) -> None:
     one_page = numbered(95)
-
-    def answer(request: Request) -> Reply:
-        reply = one_page(request)
-        return reply if total is None else reply.with_header("X-Total-Count", total)
-
-    server.answer("/users", at_most(answer, 90))
-    whole(fetch(make(pages(), BATCH_SIZE="10")), 95)
+    server.answer("/users", at_most(lambda request: one_page(request).with_header("X-Total-Count", total), 90))
+    assert_whole(fetch(make(pages(), BATCH_SIZE="10")), 95)
 
 
 @pytest.mark.parametrize("batch", ["10", "20", "1000"])
@@ -86,7 +81,7 @@ def test_a_total_that_is_too_small_is_found_out(make: Make, server: FaultServer,
     server.answer("/users", numbered(95, total=25))
     run = fetch(make(pages(), BATCH_SIZE=batch))
     if batch == "1000":
-        whole(run, 95)
+        assert_whole(run, 95)
     else:
         assert run.status == "partial"
         assert "it says that there are 25 records, and gives more" in run.error
@@ -99,7 +94,7 @@ def test_a_total_of_one_page_gives_way_to_a_link(make: Make, server: FaultServer
         return Reply.json(people(page * 10 - 9, page * 10)).with_header("Link", link).with_header("X-Total-Count", "10")
 
     server.answer("/users", at_most(answer))
-    whole(fetch(make(pages())), 40)
+    assert_whole(fetch(make(pages())), 40)
 
 
 @pytest.mark.parametrize("count", [3, 10, 25])
@@ -110,7 +105,7 @@ def test_a_source_that_ignores_paging_ends_at_once(
     reply = Reply.json(people(1, count))
     server.answer("/users", reply.with_header("X-Total-Count", str(count)) if total else reply)
     run = fetch(make(pages()))
-    whole(run, count)
+    assert_whole(run, count)
     assert run.requests <= 2
 
 
@@ -121,20 +116,24 @@ def test_a_source_that_ignores_paging_and_shuffles_ends(make: Make, server: Faul
         return Reply.json(shuffled)
 
     server.answer("/users", at_most(answer))
-    whole(fetch(make(pages())), 10)
+    assert_whole(fetch(make(pages())), 10)
     assert len(server.requests) == 2
 
 
 def test_numbered_pages_that_come_round_again_end(make: Make, server: FaultServer) -> None:
     rounds = [(1, 10), (11, 20), (21, 30)]
     server.answer("/users", at_most(lambda request: Reply.json(people(*rounds[int(request.query["_page"]) % 3]))))
-    whole(fetch(make(pages(), BATCH_SIZE="10")), 30)
+    assert_whole(fetch(make(pages(), BATCH_SIZE="10")), 30)
     assert len(server.requests) < 12
 
 
-def test_pages_without_a_size_are_as_large_as_the_first(make: Make, server: FaultServer) -> None:
-    server.answer("/users", lambda request: numbered(23, cap=5, total=23)(request))
-    whole(fetch(make(listing(page="_page"))), 23)
+@pytest.mark.parametrize("declared", [100, 2], ids=["smaller than declared", "larger than declared"])
+def test_pages_without_a_size_are_as_large_as_the_first(make: Make, server: FaultServer, declared: int) -> None:
+    server.answer("/users", at_most(numbered(23, cap=5, total=23)))
+    # A page a batch: where the end is, is reckoned from what the first one holds.
+    run = fetch(make(listing(page="_page", page_size=declared), BATCH_SIZE="2"))
+    assert_whole(run, 23)
+    assert len(server.requests) == 5
 
 
 @pytest.mark.parametrize("cap", [100, 3])
@@ -142,7 +141,7 @@ def test_pages_without_a_size_are_as_large_as_the_first(make: Make, server: Faul
 def test_a_limit_in_the_middle_of_a_page(make: Make, server: FaultServer, limit: int, cap: int) -> None:
     server.answer("/users", numbered(40, cap=cap, total=40))
     run = fetch(make(pages(), BATCH_SIZE="10"), limit=limit)
-    whole(run, min(limit, 40))
+    assert_whole(run, min(limit, 40))
     assert run.expected == min(limit, 40)
 
 
@@ -167,7 +166,7 @@ def test_links_are_followed_whatever_the_size_of_pages(
 ) -> None:
     server.answer("/users", linked(server, starts, count=35))
     run = fetch(make(dataset, BATCH_SIZE=batch))
-    whole(run, 35)
+    assert_whole(run, 35)
     assert run.requests == len(starts)
 
 
@@ -187,7 +186,7 @@ def test_a_limit_holds_where_pages_differ_in_size(
 @pytest.mark.parametrize("batch", ["10", "1000"])
 def test_a_link_that_leads_back_ends(make: Make, server: FaultServer, target: str, batch: str) -> None:
     server.answer("/users", linked(server, [1, 11, 21], count=30, after=f"{server.url}/users{target}"))
-    whole(fetch(make(LINKED, BATCH_SIZE=batch)), 30)
+    assert_whole(fetch(make(LINKED, BATCH_SIZE=batch)), 30)
     assert len(server.requests) < 12
 
 
@@ -208,7 +207,7 @@ def test_a_link_to_another_scheme_or_port_stays_with_the_source(make: Make, serv
         return Reply.json(people(1, 5)).with_header("Link", f'<{base}/users?p=1>; rel="next"')
 
     server.answer("/users", at_most(answer))
-    whole(fetch(make(LINKED)), 9)
+    assert_whole(fetch(make(LINKED)), 9)
 
 
 def cursors(*following: object, size: int = 10) -> Callable[[Request], Reply]:
@@ -228,14 +227,14 @@ def cursors(*following: object, size: int = 10) -> Callable[[Request], Reply]:
 def test_cursors(make: Make, server: FaultServer, names: list[object], batch: str) -> None:
     server.answer("/users", cursors(*names))
     run = fetch(make(CURSOR, BATCH_SIZE=batch))
-    whole(run, 10 * (1 + len([name for name in names if name != ""])))
+    assert_whole(run, 10 * (1 + len([name for name in names if name != ""])))
 
 
 @pytest.mark.parametrize("names", [["a", "a"], ["a", "b", "a"], ["a", "b", "c", "d", "b"]])
 @pytest.mark.parametrize("batch", ["10", "1000"])
 def test_a_cursor_that_comes_again_ends(make: Make, server: FaultServer, names: list[str], batch: str) -> None:
     server.answer("/users", cursors(*names))
-    whole(fetch(make(CURSOR, BATCH_SIZE=batch)), 10 * len(set(names)) + 10)
+    assert_whole(fetch(make(CURSOR, BATCH_SIZE=batch)), 10 * len(set(names)) + 10)
     assert len(server.requests) < 16
 
 
@@ -290,13 +289,13 @@ def test_a_source_that_breaks_down_keeps_what_came_before(make: Make, server: Fa
     assert (run.status, run.error_exit) == ("partial", 69)
     assert stored()[:60] == list(range(1, 61))
     server.answer("/users", numbered(95, total=95))
-    whole(fetch(make(pages(), BATCH_SIZE="10")), 95)
+    assert_whole(fetch(make(pages(), BATCH_SIZE="10")), 95)
 
 
 def test_pages_are_asked_for_in_parallel_only_once_their_number_is_known(make: Make, server: FaultServer) -> None:
     server.answer("/users", numbered(95, total=95))
     run = fetch(make(pages(), BATCH_SIZE="1000"))
-    whole(run, 95)
+    assert_whole(run, 95)
     asked = [int(request.query["_page"]) for request in server.requests]
     assert sorted(asked) == list(range(1, 11))
     with session():
