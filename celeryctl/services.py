@@ -4,16 +4,16 @@ The database is the one of the settings (DATABASE_URL, or a running `celeryctl u
 ``user_id`` is always ``users.id``. A missing user is None or an empty list; lists are ordered by id.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any, cast
 
 from celeryctl.dataset import Dataset
 from celeryctl.errors import CipherError
 from celeryctl.pipeline.context import Context
-from celeryctl.pipeline.engine import work_of
-from celeryctl.pipeline.schedule import next_due
-from celeryctl.storage import coverage, runs
+from celeryctl.pipeline.schedule import due
+from celeryctl.storage import coverage, snapshot
 from celeryctl.storage.cipher import Keyring, mask
 from celeryctl.storage.database import database, session
 from celeryctl.storage.row import EncryptedField, dicts
@@ -101,45 +101,72 @@ class StatsService:
     def get_comprehensive_stats() -> dict[str, Any]:
         """Totals and coverage of users (percentages 0 to 100), and every data set's state."""
         with reading():
-            found = [_dataset_stats(dataset) for dataset in context().datasets.values()]
-            models = {name: context().datasets[name].model for name in ("addresses", "credit_cards")}
-            with_address, with_card = (coverage.covered(model) for model in models.values())
-            return _totals(
-                {one["name"]: one["rows"] for one in found}, with_address, with_card, coverage.covered(*models.values())
-            ) | {"datasets": found}
+            return stats_of(read(), stale=count_stale(), both=count_both)
 
 
-def _totals(rows: dict[str, int], with_address: int, with_card: int, with_both: int) -> dict[str, Any]:
-    def percent(part: int) -> float:
-        return round(100 * part / rows["users"], 2) if rows["users"] else 0
+def read() -> snapshot.Snapshot:
+    """The ledger at this moment."""
+    return snapshot.read({name: dataset.model for name, dataset in context().datasets.items()})
+
+
+def count_stale() -> dict[str, int]:
+    """How many rows of each data set are past their age. Scans the tables of those that have one."""
+    ages = {name: source.max_age for name, source in context().settings.sources.items()}
+    models = {name: dataset.model for name, dataset in context().datasets.items()}
+    return {name: coverage.stale(models[name], age) if age else 0 for name, age in ages.items()}
+
+
+def count_both() -> int:
+    """How many users have an address and a card. Scans three tables."""
+    return coverage.covered(*(context().datasets[name].model for name in ("addresses", "credit_cards")))
+
+
+def stats_of(
+    found: snapshot.Snapshot, *, stale: Mapping[str, int | None], both: Callable[[], int | None]
+) -> dict[str, Any]:
+    """The stats at that moment. ``both`` is asked only where the counters alone do not tell."""
+    rows = {line.name: line.rows for line in found.datasets}
+    users, addresses, cards = (rows[name] for name in ("users", "addresses", "credit_cards"))
+    if users in (addresses, cards) or not addresses or not cards:
+        with_both: int | None = min(addresses, cards)  # whoever has the one is known, as all have the other
+    else:
+        with_both = both()
+
+    def percent(part: int | None) -> float | None:
+        return None if part is None else round(100 * part / users, 2) if users else 0
 
     return {
-        "total_users": rows["users"],
-        "total_addresses": rows["addresses"],
-        "total_credit_cards": rows["credit_cards"],
-        "users_with_addresses": with_address,
-        "users_with_credit_cards": with_card,
+        "total_users": users,
+        "total_addresses": addresses,
+        "total_credit_cards": cards,
+        "users_with_addresses": addresses,
+        "users_with_credit_cards": cards,
         "users_with_both": with_both,
         "coverage_stats": {
-            "address_coverage_percent": percent(with_address),
-            "credit_card_coverage_percent": percent(with_card),
+            "address_coverage_percent": percent(addresses),
+            "credit_card_coverage_percent": percent(cards),
             "full_coverage_percent": percent(with_both),
         },
+        "datasets": [_dataset_stats(line, users, stale.get(line.name), found.at) for line in found.datasets],
     }
 
 
-def _dataset_stats(dataset: Dataset) -> dict[str, Any]:
-    settings = context().settings
-    counted = coverage.coverage(work_of(dataset, settings))
-    run = runs.latest(dataset.name)
+def _dataset_stats(line: snapshot.DatasetLine, users: int, stale: int | None, now: datetime) -> dict[str, Any]:
+    dataset, every = context().datasets[line.name], context().settings.sources[line.name].every
+    missing = max(0, users - line.rows - line.absent) if dataset.per else 0
+    run = line.last_run
     return {
-        "name": dataset.name,
-        "rows": counted.rows,
-        "missing": counted.missing,
-        "stale": counted.stale,
-        "quarantined": counted.quarantined,
-        "last_run": run and {"id": str(run.id), "status": run.status, "at": run.finished_at or run.started_at},
-        "next_due": next_due(dataset.name, settings.sources[dataset.name].every),
+        "name": line.name,
+        "rows": line.rows,
+        # With another key a user may have several rows: only counting them one by one would tell.
+        "missing": missing if not dataset.per or dataset.key == ("user",) else None,
+        "stale": stale,
+        "quarantined": line.quarantined,
+        "absent": line.absent,
+        "paused": line.paused,
+        "last_run": run and {"id": run.id, "status": run.status, "at": run.finished_at or run.started_at},
+        "next_due": None if line.paused else due(line.counted_at, every, now),
+        "every_seconds": every.total_seconds(),
     }
 
 

@@ -16,7 +16,8 @@ from celeryctl import services
 from celeryctl.storage import database as db
 from celeryctl.storage import schema
 
-CLEAN = "TRUNCATE users, runs, misses, workers, sources RESTART IDENTITY CASCADE"
+CLEAN = """TRUNCATE users, runs, misses, workers, sources, beats, rates RESTART IDENTITY CASCADE;
+DELETE FROM datasets; DELETE FROM counts"""
 
 
 @pytest.fixture(autouse=True)

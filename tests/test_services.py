@@ -175,7 +175,7 @@ def test_stats_count_what_is_there_and_what_is_missing(stored: str) -> None:
         ("credit_cards", 2, 2),
     ]
     keys = {"name", "rows", "missing", "stale", "quarantined", "last_run", "next_due"}
-    assert all(set(one) == keys for one in found)
+    assert all(set(one) == keys | {"absent", "paused", "every_seconds"} for one in found)
 
 
 @pytest.mark.integration
@@ -200,8 +200,8 @@ def test_stats_tell_what_is_stale_quarantined_and_when_it_ran_and_will_run(
         ADDRESSES.model.update(fetched_at="2001-01-01T00:00:00Z").where(ADDRESSES.model.user == 1).execute()
         Miss.insert_many(
             [
-                {"dataset": "addresses", "key": "3", "outcome": "rejected", "reasons": ["no city"]},
-                {"dataset": "addresses", "key": "4", "outcome": "none", "reasons": []},
+                {"dataset": "addresses", "key": "3", "user": 3, "outcome": "rejected", "reasons": ["no city"]},
+                {"dataset": "addresses", "key": "4", "user": 4, "outcome": "none", "reasons": []},
             ]
         ).execute()
         run = Run.create(

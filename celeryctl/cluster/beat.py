@@ -1,6 +1,9 @@
 """Beat: opens the runs that are due and reconciles. Any number may run; one is active, the others stand by."""
 
 import logging
+import os
+import socket
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -11,7 +14,7 @@ from celeryctl.cluster.publish import announce
 from celeryctl.cluster.signals import reconcile_once
 from celeryctl.errors import CeleryctlError, UnreachableError
 from celeryctl.pipeline.schedule import next_due
-from celeryctl.storage import coverage
+from celeryctl.storage import coverage, heartbeat, pause
 from celeryctl.storage.database import connect_once, session, translate
 from celeryctl.storage.runs import Order
 
@@ -29,6 +32,7 @@ class LedgerScheduler(Scheduler):  # type: ignore[misc]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._connection: Any = None
+        self._name = f"beat{os.getpid()}@{socket.gethostname()}"
         self._leading = False
         self._said: dict[str, str] = {}
         super().__init__(*args, **kwargs)
@@ -36,7 +40,9 @@ class LedgerScheduler(Scheduler):  # type: ignore[misc]
     def tick(self, *_: Any, **__: Any) -> float:
         """Look once; Celery calls again after the seconds returned."""
         try:
-            if self._leads():
+            leads = self._leads()
+            heartbeat.ticked(self._connection, name=self._name, active=leads)
+            if leads:
                 self._say("active: opens the runs that are due")
                 reconcile_once(self.app)
                 return min(TICK, self._open_due())
@@ -48,12 +54,17 @@ class LedgerScheduler(Scheduler):  # type: ignore[misc]
     def close(self) -> None:
         """Let the next beat take over at once."""
         if self._connection is not None:
+            with suppress(CeleryctlError):
+                heartbeat.ended(self._connection, name=self._name)
             self._connection.close()
         super().close()
 
     def _open_due(self) -> float:
         """Open what is due. Returns the seconds until the next data set is."""
-        return min(self._try(name, source.every) for name, source in self.app.context.settings.sources.items())
+        standing = pause.paused()
+        sources = self.app.context.settings.sources
+        due = [self._try(name, source.every) for name, source in sources.items() if name not in standing]
+        return min(due, default=TICK)
 
     def _try(self, name: str, every: timedelta) -> float:
         """Open what is due of one data set. One that is broken, its table missing, does not keep back the others."""

@@ -1,7 +1,7 @@
 """The tasks: one that opens a run for every data set, and one that does a batch."""
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from celeryctl.cluster.publish import announce
 from celeryctl.errors import CeleryctlError, UnreachableError
@@ -25,16 +25,16 @@ def name_of(dataset: str) -> str:
 
 def register(app: "App") -> None:
     """Give the app its tasks, and no other app of this process: they work with this one's database and keys."""
-    app.task(name=BATCH, shared=False)(_batch(app))
+    app.task(name=BATCH, shared=False, bind=True)(_batch(app))
     for dataset in app.context.datasets:
         app.task(name=name_of(dataset), shared=False, **PATIENCE)(_fetch(app, dataset))
 
 
 def _batch(app: "App"):  # type: ignore[no-untyped-def]
-    def batch(batch_id: int) -> None:
+    def batch(task: Any, batch_id: int) -> None:
         """Do a batch, unless it is done already or in somebody else's hands: a message may come late or twice."""
         try:
-            claim = batches.claim(batch_id)
+            claim = batches.claim(batch_id, holder=task.request.hostname, task_id=task.request.id)
             following = app.pipeline.work(claim) if claim else []
         except CeleryctlError as exc:
             # Nothing was written. The batch is announced again when its lease is over.

@@ -13,12 +13,14 @@ import peewee
 
 from celeryctl.dataset import Dataset, Datasets
 from celeryctl.errors import DatasetError
-from celeryctl.storage.ledger import Batch, Miss, Run, SourceState, Worker
+from celeryctl.storage.ledger import Batch, Beat, Count, DatasetState, Miss, Rate, Run, SourceState, Worker
 
 GROUP = "celeryctl.datasets"
 BUILT_IN = ("users", "addresses", "credit_cards")
 FAULTS = (Exception, SystemExit)  # what an author's file may end with while it is imported
-LEDGER = tuple(model._meta.table_name for model in (Run, Batch, Miss, Worker, SourceState))
+LEDGER = tuple(
+    model._meta.table_name for model in (Run, Batch, Miss, Worker, SourceState, Beat, Count, DatasetState, Rate)
+)
 
 
 def load(paths: Iterable[str] = (), *, base: Path | None = None) -> Datasets:

@@ -35,15 +35,31 @@ class Answer:
 
 @dataclass(slots=True)
 class Meter:
-    """Counts, from several threads: requests that went out to a source, and tries beyond the first."""
+    """Counts, from several threads: requests that went out to a source, and tries beyond the first.
+
+    ``answers`` are those that came whole, in ``seconds`` altogether.
+    """
 
     requests: int = 0
     retries: int = 0
+    answers: int = 0
+    seconds: float = 0.0
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
     def count_request(self) -> None:
         with self._lock:
             self.requests += 1
+
+    def count_answer(self, seconds: float) -> None:
+        with self._lock:
+            self.answers += 1
+            self.seconds += seconds
+
+    @property
+    def latency(self) -> float | None:
+        """Seconds that an answer took on the average; None when there was none."""
+        with self._lock:
+            return self.seconds / self.answers if self.answers else None
 
     def count_retry(self) -> None:
         with self._lock:

@@ -51,6 +51,14 @@ class RateBudget:
         while seconds := self._seconds_to_wait(source):
             time.sleep(seconds)
 
+    def remaining(self, source: str) -> int | None:
+        """How many requests may go out to this source now; None where no rate is set."""
+        rate = self._rates.get(source)
+        try:
+            return None if rate is None else self._limiter.get_window_stats(rate, "celeryctl", source).remaining
+        except StorageError as exc:
+            raise _unreachable(source) from exc
+
     def pause(self, source: str, seconds: float) -> None:
         key = self._pause_key(source)
         try:

@@ -122,11 +122,14 @@ class Client:
         for _ in range(REDIRECTS + 1):
             self._wait_for_turn(call)
             left = max(call.left(), 0.001)
+            began = time.monotonic()
             sent = self._transport.send(url, source=call.source, until=call.until, left=left, meter=call.meter)
             with closing(sent) as response:
                 target = response.headers.get("Location") if response.status_code in (301, 302, 303, 307, 308) else None
                 if not target:
-                    return self._judge(response, call)
+                    answer = self._judge(response, call)
+                    call.meter.count_answer(time.monotonic() - began)
+                    return answer
             target = urljoin(url, target)
             self._transport.check(target, call.source)
             if not same_site(url, target):

@@ -1,5 +1,7 @@
 """The pipeline: opens runs and works through their batches, the same in a worker, under --sync and in a test."""
 
+import os
+import socket
 import uuid
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -128,7 +130,7 @@ class Pipeline:
     def drain(self, run_id: uuid.UUID, progress: Callable[[Run], None]) -> Run:
         """Work through a run here, batch by batch, until it is over. Batches in other hands are waited for."""
         while True:
-            claim = batches.claim_next(run_id)
+            claim = batches.claim_next(run_id, holder=f"{os.getpid()}@{socket.gethostname()}")
             if claim:
                 self.work(claim)
             with session():
@@ -153,7 +155,7 @@ class Pipeline:
             outcome = fetch_listing(dataset, claim, get, self._in_parallel)
         else:
             outcome = self._fetch_users(dataset, claim, get)
-        sources.answered(dataset.name)
+        sources.answered(dataset.name, latency=meter.latency)
         return outcome
 
     def _fetch_users(self, dataset: Dataset, claim: batches.Claim, get: Get) -> batches.Outcome:

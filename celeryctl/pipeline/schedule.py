@@ -6,12 +6,16 @@ from celeryctl.storage import coverage
 
 
 def next_due(dataset: str, every: timedelta) -> datetime:
-    """When the data set is to be fetched next; in the past when that was missed.
+    """When the data set is to be fetched next; in the past when that was missed."""
+    return due(coverage.last_scheduled(dataset), every, coverage.clock())
+
+
+def due(last: datetime | None, every: timedelta, now: datetime) -> datetime:
+    """When a data set is due whose last whole run began then.
 
     Where it has never run, the beginning of the current interval, so that several beats name the same slot.
     """
-    last = coverage.last_scheduled(dataset)
     if last is not None:
         return last + every
     seconds = every.total_seconds()
-    return datetime.fromtimestamp(coverage.clock().timestamp() // seconds * seconds, UTC)
+    return datetime.fromtimestamp(now.timestamp() // seconds * seconds, UTC)

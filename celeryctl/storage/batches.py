@@ -10,7 +10,7 @@ from typing import Any
 
 import peewee
 
-from celeryctl.storage import runs
+from celeryctl.storage import rates, runs
 from celeryctl.storage.cipher import Keyring
 from celeryctl.storage.database import database, transaction
 from celeryctl.storage.ledger import Batch, Run
@@ -23,7 +23,8 @@ LEASE = 6.0  # seconds; a holder renews it every third, so that a dead one is no
 REVIVED = 200  # batches announced again at most in one go
 
 CLAIM = """
-UPDATE batches b SET attempts = attempts + 1, token = nextval('tokens'), due = now() + %(lease)s * interval '1 second'
+UPDATE batches b SET attempts = attempts + 1, token = nextval('tokens'), due = now() + %(lease)s * interval '1 second',
+  holder = %(holder)s, task_id = %(task)s
 WHERE b.id = (SELECT c.id FROM batches c JOIN runs r ON r.id = c.run_id AND r.status = 'running'
               WHERE {which} AND (c.token IS NULL OR c.due < now())
               ORDER BY c.lo LIMIT 1 FOR UPDATE OF c SKIP LOCKED)
@@ -70,14 +71,14 @@ class Outcome:
     expected: int | None = None
 
 
-def claim(batch_id: int) -> Claim | None:
-    """Take this batch. None when it is done, gone, or in somebody's hands."""
-    return _claim("c.id = %(id)s", {"id": batch_id})
+def claim(batch_id: int, *, holder: str | None = None, task_id: str | None = None) -> Claim | None:
+    """Take this batch for the node ``holder``. None when it is done, gone, or in somebody's hands."""
+    return _claim("c.id = %(id)s", {"id": batch_id, "holder": holder, "task": task_id})
 
 
-def claim_next(run_id: uuid.UUID) -> Claim | None:
+def claim_next(run_id: uuid.UUID, *, holder: str | None = None) -> Claim | None:
     """Take any batch of the run that is free."""
-    return _claim("c.run_id = %(run)s", {"run": str(run_id)})
+    return _claim("c.run_id = %(run)s", {"run": str(run_id), "holder": holder, "task": None})
 
 
 def _claim(which: str, parameters: Mapping[str, object]) -> Claim | None:
@@ -104,7 +105,9 @@ def finish(claimed: Claim, outcome: Outcome, works: Works, keyring: Keyring, *, 
         work = works[claimed.run.dataset]
         written = upsert(work.model, key, outcome.rows, keyring)
         clear(work, key, outcome.rows)
-        record(claimed.run.dataset, outcome.missed)
+        record(work, outcome.missed)
+        if stored := written.created + written.updated + written.unchanged:
+            rates.count(claimed.run.dataset, stored)
         run = _lock(claimed.run.id)
         run.created += written.created
         run.updated += written.updated

@@ -1,60 +1,28 @@
-"""What the stats count, and the schedule's memory: when each data set ran last."""
+"""Who lacks what, which workers live, and the schedule's memory: when each data set ran last."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 import peewee
 
-from celeryctl.storage.database import database
-from celeryctl.storage.ledger import Batch, Miss, Run, SourceState, Worker
+from celeryctl.storage.database import database, session
+from celeryctl.storage.ledger import Run, Worker
 from celeryctl.storage.row import EncryptedField, dicts
+from celeryctl.storage.snapshot import ALIVE
 from celeryctl.storage.user import User
-from celeryctl.storage.work import Work
 
-ALIVE = timedelta(seconds=15)  # three heartbeats
-ABSENT = """
-SELECT count(*) FROM misses m JOIN users u ON u.id = CASE WHEN m.key ~ '^[0-9]{{1,18}}$' THEN m.key::bigint END
-WHERE m.dataset = %s AND m.outcome = 'none' AND NOT EXISTS (SELECT FROM "{table}" t WHERE t.user_id = u.id)
-"""
 AGE = "extract(epoch FROM now() - {})"
 
 
-@dataclass(frozen=True, slots=True)
-class Coverage:
-    """Of one data set: rows, users without one (those known to have none left out), rows past their age, misses."""
-
-    rows: int
-    missing: int
-    stale: int
-    quarantined: int
-
-
-def coverage(work: Work) -> Coverage:
-    """Count one data set. A listing misses nothing: only its source knows what there is."""
-    rows = work.model.select().count()
-    misses = Miss.select().where(Miss.dataset == work.name)
-    quarantined = misses.where(Miss.outcome != "none").count()
-    if work.listing:
-        return Coverage(rows, 0, 0, quarantined)
-    absent = _absent(work)
-    stale = _stale(work.model, work.max_age) if work.max_age else 0
-    return Coverage(rows, max(0, User.select().count() - covered(work.model) - absent), stale, quarantined)
-
-
-def _absent(work: Work) -> int:
-    """How many users are known to have none. Their miss may outlive a user, and a row may outlive its source's."""
-    statement = ABSENT.format(table=work.model._meta.table_name)
-    return int(database.execute_sql(statement, (work.name,)).fetchone()[0])
-
-
-def _stale(model: type[peewee.Model], max_age: timedelta) -> int:
-    return model.select().where(model._meta.fields["fetched_at"] < peewee.fn.now() - max_age).count()
+def stale(model: type[peewee.Model], max_age: timedelta) -> int:
+    """How many rows are older than that. Scans the table."""
+    with session():
+        return model.select().where(model._meta.fields["fetched_at"] < peewee.fn.now() - max_age).count()
 
 
 def covered(*models: type[peewee.Model]) -> int:
-    """How many users have a row in every one of these tables."""
+    """How many users have a row in every one of these tables. Scans them."""
     query = User.select()
     for model in models:
         query = query.where(
@@ -108,14 +76,3 @@ def workers() -> list[dict[str, Any]]:
         }
         for row in dicts(rows)
     ]
-
-
-def sources() -> dict[str, SourceState]:
-    """How every source answered last, by data set."""
-    return {state.name: state for state in SourceState.select()}
-
-
-def oldest_waiting() -> float:
-    """Seconds since the oldest batch that nobody has claimed was planned; 0 when none waits."""
-    age = peewee.fn.MAX(peewee.SQL(AGE.format("created_at")))
-    return round(float(Batch.select(age).where(Batch.token.is_null()).scalar() or 0), 1)

@@ -1,31 +1,54 @@
-"""Signs of life from workers. Written over a connection of the moment: a process that forks must not hold one."""
+"""Signs of life from workers and beats.
+
+A worker's is written over a connection of the moment: a process that forks must not hold one.
+"""
 
 from contextlib import closing
+from datetime import UTC, datetime
+from typing import Any
 
 import psycopg2
 
 from celeryctl.storage.database import connect_once, translate
 
 SEEN = """
-INSERT INTO workers (name, seen_at, active, concurrency, rss) VALUES (%s, now(), %s, %s, %s)
-ON CONFLICT (name) DO UPDATE
-SET seen_at = now(), active = excluded.active, concurrency = excluded.concurrency, rss = excluded.rss
+INSERT INTO workers (name, seen_at, active, concurrency, rss, skew)
+VALUES (%s, now(), %s, %s, %s, extract(epoch FROM %s - now()))
+ON CONFLICT (name) DO UPDATE SET seen_at = now(), active = excluded.active, concurrency = excluded.concurrency,
+  rss = excluded.rss, skew = excluded.skew
+"""
+TICKED = """
+INSERT INTO beats AS b (name, seen_at, active) VALUES (%s, now(), %s)
+ON CONFLICT (name) DO UPDATE SET seen_at = now(), active = excluded.active
+WHERE b.active <> excluded.active OR b.seen_at < now() - interval '4 seconds'
 """
 
 
 def beat(url: str, *, name: str, active: int, concurrency: int, rss: int) -> None:
     """Say that the worker ``name`` lives. Raises DatabaseUnreachableError."""
-    _execute(url, SEEN, (name, active, concurrency, rss))
+    with closing(connect_once(url)) as connection:
+        _execute(connection, SEEN, (name, active, concurrency, rss, datetime.now(UTC)))
 
 
 def gone(url: str, *, name: str) -> None:
     """Take a worker that ends from the list. Raises DatabaseUnreachableError."""
-    _execute(url, "DELETE FROM workers WHERE name = %s", (name,))
+    with closing(connect_once(url)) as connection:
+        _execute(connection, "DELETE FROM workers WHERE name = %s", (name,))
 
 
-def _execute(url: str, statement: str, parameters: tuple[object, ...]) -> None:
-    with closing(connect_once(url)) as connection, connection.cursor() as cursor:
-        try:
+def ticked(connection: Any, *, name: str, active: bool) -> None:
+    """Say over beat's own connection that it lives. Raises DatabaseUnreachableError."""
+    _execute(connection, TICKED, (name, active))
+
+
+def ended(connection: Any, *, name: str) -> None:
+    """Take a beat that ends from the list. Raises DatabaseUnreachableError."""
+    _execute(connection, "DELETE FROM beats WHERE name = %s", (name,))
+
+
+def _execute(connection: Any, statement: str, parameters: tuple[object, ...]) -> None:
+    try:
+        with connection.cursor() as cursor:
             cursor.execute(statement, parameters)
-        except psycopg2.Error as exc:
-            raise translate(exc) from None
+    except psycopg2.Error as exc:
+        raise translate(exc) from None

@@ -7,6 +7,7 @@ import peewee
 from playhouse.postgres_ext import ArrayField, DateTimeTZField
 
 from celeryctl.storage.row import NOW, Stored
+from celeryctl.storage.user import User
 
 
 class Run(Stored):
@@ -55,7 +56,7 @@ class Batch(Stored):
     """A piece of a run that one worker does in one transaction: pages, or user ids, from ``lo`` to ``hi`` (inclusive).
 
     ``token`` fences: whoever holds the latest may finish. ``due`` is when an unclaimed batch is announced again, or
-    when its holder is taken for dead.
+    when its holder is taken for dead. ``holder`` is the node name of who claimed it last, ``task_id`` that task's id.
     """
 
     id = peewee.BigAutoField()
@@ -65,6 +66,8 @@ class Batch(Stored):
     attempts = peewee.IntegerField(default=0)
     token = peewee.BigIntegerField(null=True)
     due = DateTimeTZField(index=True)
+    holder = peewee.TextField(null=True)
+    task_id = peewee.TextField(null=True)
     created_at = DateTimeTZField(constraints=[NOW])
 
     class Meta:
@@ -73,14 +76,16 @@ class Batch(Stored):
 
 
 class Miss(Stored):
-    """A record that could not be stored (``rejected``, ``failed``) or that the source does not have (``none``).
+    """A record that could not be stored (``rejected``, ``failed``) or that the source does not have.
 
-    ``key`` is the user's id for what hangs on users; for a listing the record's own id, or its place in the listing.
+    ``none``: the user has no row; ``gone``: it has one, which the source no longer confirms. ``key`` is the user's id
+    for what hangs on users; for a listing the record's own id, or its place in the listing.
     ``next_try`` is absent when nothing tries again by itself: quarantined.
     """
 
     dataset = peewee.TextField()
     key = peewee.TextField()
+    user = peewee.ForeignKeyField(User, null=True, on_delete="CASCADE")
     outcome = peewee.TextField()
     reasons = ArrayField(peewee.TextField, index=False)
     attempts = peewee.IntegerField(default=1)
@@ -93,25 +98,79 @@ class Miss(Stored):
 
 
 class Worker(Stored):
-    """A worker's last sign of life. ``rss`` is in bytes, of all its processes."""
+    """A worker's last sign of life.
+
+    ``rss`` is in bytes, of all its processes; ``skew`` is by how many seconds its clock is ahead of the database's.
+    """
 
     name = peewee.TextField(primary_key=True)
     seen_at = DateTimeTZField()
     active = peewee.IntegerField()
     concurrency = peewee.IntegerField()
     rss = peewee.BigIntegerField()
+    skew = peewee.DoubleField(null=True)
 
     class Meta:
         table_name = "workers"
 
 
 class SourceState(Stored):
-    """How a source answered last. ``error`` is absent after an answer that could be used."""
+    """How a source answered last.
+
+    ``error`` is absent after an answer that could be used; ``latency`` is in seconds a request, smoothed.
+    """
 
     name = peewee.TextField(primary_key=True)
     last_ok = DateTimeTZField(null=True)
     error = peewee.TextField(null=True)
+    latency = peewee.DoubleField(null=True)
     seen_at = DateTimeTZField(constraints=[NOW])
 
     class Meta:
         table_name = "sources"
+
+
+class Beat(Stored):
+    """A beat's last sign of life. One is active, the others stand by."""
+
+    name = peewee.TextField(primary_key=True)
+    seen_at = DateTimeTZField()
+    active = peewee.BooleanField()
+
+    class Meta:
+        table_name = "beats"
+
+
+class Count(Stored):
+    """How many rows a data set's table has. Triggers keep it."""
+
+    table_name = peewee.TextField(primary_key=True)
+    rows = peewee.BigIntegerField()
+
+    class Meta:
+        table_name = "counts"
+
+
+class DatasetState(Stored):
+    """What is remembered of a data set. ``absent`` and ``quarantined`` count its misses; triggers keep them."""
+
+    name = peewee.TextField(primary_key=True)
+    absent = peewee.BigIntegerField(default=0)
+    quarantined = peewee.BigIntegerField(default=0)
+    paused = peewee.BooleanField(default=False)
+
+    class Meta:
+        table_name = "datasets"
+
+
+class Rate(Stored):
+    """How many rows a data set got within ten seconds from ``bucket`` on. Slots are used again in turn."""
+
+    dataset = peewee.TextField()
+    slot = peewee.IntegerField()
+    bucket = DateTimeTZField()
+    rows = peewee.BigIntegerField()
+
+    class Meta:
+        table_name = "rates"
+        primary_key = peewee.CompositeKey("dataset", "slot")

@@ -1,5 +1,6 @@
 """Records that could not be stored, and users of whom the source has nothing."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -10,13 +11,24 @@ from celeryctl.storage.work import Work
 
 FIRST_PAUSE, LONGEST_PAUSE = 60, 86_400  # seconds until a rejected record is asked for again; doubles every time
 
+# In the order of the keys, so that two batches cannot deadlock. The misses of a user that is gone by now are left out.
 RECORD = """
-INSERT INTO misses AS m (dataset, key, outcome, reasons, next_try) VALUES (%s, %s, %s, %s, {first})
-ON CONFLICT (dataset, key) DO UPDATE SET outcome = excluded.outcome, reasons = excluded.reasons, tried_at = now(),
-  attempts = m.attempts + 1, next_try = {next}
+INSERT INTO misses AS m (dataset, key, user_id, outcome, reasons, next_try)
+SELECT %(dataset)s, r.key, u.id, {outcome}, r.reasons,
+       CASE WHEN r.again AND r.most > 1 THEN now() + %(pause)s * interval '1 second' END
+FROM jsonb_to_recordset(%(rows)s::jsonb)
+       AS r (key text, "user" bigint, outcome text, reasons text[], again boolean, most integer)
+  LEFT JOIN users u ON u.id = r."user"
+WHERE r."user" IS NULL OR u.id IS NOT NULL
+ORDER BY r.key
+ON CONFLICT (dataset, key) DO UPDATE
+SET outcome = excluded.outcome, reasons = excluded.reasons, tried_at = now(), attempts = m.attempts + 1,
+    next_try = CASE WHEN excluded.next_try IS NOT NULL AND m.attempts + 1 < %(most)s
+                    THEN now() + least(%(pause)s * 2 ^ m.attempts, %(longest)s) * interval '1 second' END
 """
-FIRST = "CASE WHEN %s THEN now() + %s * interval '1 second' END"
-NEXT = "CASE WHEN %s AND m.attempts + 1 < %s THEN now() + least(%s * 2 ^ m.attempts, %s) * interval '1 second' END"
+# Of a user whose row is there already the source has no record any more: the row stays.
+GONE = """CASE WHEN r.outcome = 'none' AND EXISTS (SELECT FROM "{table}" t WHERE t.user_id = u.id)
+       THEN 'gone' ELSE r.outcome END"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +41,30 @@ class Missed:
     most_attempts: int = 5
 
 
-def record(dataset: str, missed: Sequence[Missed]) -> None:
-    """Remember what was missed, in the order of the keys. Only what was rejected is asked for again by itself."""
-    statement = RECORD.format(first=FIRST, next=NEXT)
-    for one in sorted({one.key: one for one in missed}.values(), key=lambda one: one.key):
-        again = one.outcome == "rejected"
-        first = (again and one.most_attempts > 1, FIRST_PAUSE)
-        following = (again, one.most_attempts, FIRST_PAUSE, LONGEST_PAUSE)
-        database.execute_sql(statement, (dataset, one.key, one.outcome, list(one.reasons), *first, *following))
+def record(work: Work, missed: Sequence[Missed]) -> None:
+    """Remember what was missed. Only what was rejected is asked for again by itself."""
+    if not missed:
+        return
+    rows = [
+        {
+            "key": one.key,
+            "user": None if work.listing else int(one.key),
+            "outcome": one.outcome,
+            "reasons": one.reasons,
+            "again": one.outcome == "rejected",
+            "most": one.most_attempts,
+        }
+        for one in {one.key: one for one in missed}.values()
+    ]
+    outcome = "r.outcome" if work.listing else GONE.format(table=work.model._meta.table_name)
+    parameters = {
+        "dataset": work.name,
+        "rows": json.dumps(rows),
+        "pause": FIRST_PAUSE,
+        "longest": LONGEST_PAUSE,
+        "most": min(one.most_attempts for one in missed),
+    }
+    database.execute_sql(RECORD.format(outcome=outcome), parameters)
 
 
 def clear(work: Work, key: Sequence[str], rows: Sequence[dict[str, Any]]) -> None:

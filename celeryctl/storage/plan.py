@@ -16,7 +16,7 @@ WANTING = """
     AND NOT EXISTS (SELECT FROM "{table}" t WHERE t.user_id = u.id
                     AND (%(stale)s::timestamptz IS NULL OR t.fetched_at >= %(stale)s::timestamptz))
     AND (m.key IS NULL OR m.next_try <= now()
-         OR (m.tried_at < %(stale)s::timestamptz AND (%(refresh)s OR m.outcome = 'none')))
+         OR (m.tried_at < %(stale)s::timestamptz AND (%(refresh)s OR m.outcome IN ('none', 'gone'))))
 """
 
 PLAN_USERS = """

@@ -14,6 +14,7 @@ from psycopg2.extensions import connection as Connection  # noqa: N812 - it is a
 from psycopg2.extensions import make_dsn
 
 from celeryctl.errors import SchemaError
+from celeryctl.storage import counters
 from celeryctl.storage.database import connect_once, database, parameters_of, session, translate
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -58,8 +59,10 @@ def pending(further: Models) -> list[str]:
         names = [
             migration.name for runner in _runners(further) for migration in runner.status() if not migration.applied
         ]
-        return names + [
-            f"create {model._meta.table_name}" for model in further if not database.table_exists(model._meta.table_name)
+        return [
+            *names,
+            *(f"create {name}" for model in further if not database.table_exists(name := model._meta.table_name)),
+            *(f"count {name}" for name in counters.uncounted(further)),
         ]
 
 
@@ -76,6 +79,8 @@ def migrate(further: Models) -> list[str]:
         ours.up()
         new = [model for model in further if not database.table_exists(model._meta.table_name)]
         database.create_tables(new)
+        for table in counters.uncounted(further):
+            counters.count_table(table)
         for model, runner in zip(filter(_own_migrations, further), theirs, strict=True):
             # A table made from the model as it is now has every change already.
             runner.fake() if model in new else runner.up()

@@ -1,6 +1,7 @@
 """Beat: one of several is active, every slot is run once, and neither database nor broker ends it."""
 
 import logging
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import timedelta
@@ -12,7 +13,7 @@ from waiting import eventually
 
 from celeryctl.cluster.app import create_app
 from celeryctl.cluster.beat import LEADER, TICK, LedgerScheduler
-from celeryctl.storage import coverage
+from celeryctl.storage import coverage, pause
 from celeryctl.storage.database import session
 
 from .kit import Process, context, process, rows, settings, sources, value, worker
@@ -223,3 +224,28 @@ def test_beat_survives_a_database_and_a_broker_that_go_away(
         end_runs("5 s")
         beat.says("users: run", times=2)
         assert beat.end() == 0
+
+
+def test_a_paused_data_set_is_passed_over_also_by_a_beat_that_starts_later(make: Make) -> None:
+    pause.pause(["users", "credit_cards"])
+    for beat in (make(), make()):
+        beat.tick()
+        assert [row[0] for row in rows(SLOTS)] == ["addresses"]
+        beat.close()
+    pause.resume(["users"])
+    make().tick()
+    assert [row[0] for row in rows(SLOTS)] == ["addresses", "users"]
+
+
+def test_with_everything_paused_beat_goes_on_looking(make: Make) -> None:
+    pause.pause(["users", "addresses", "credit_cards"])
+    assert make().tick() == TICK
+
+
+def test_a_beat_shows_that_it_lives_until_it_ends(make: Make) -> None:
+    beat = make()
+    beat.tick()
+    ((name, active),) = rows("SELECT name, active FROM beats")
+    assert (name.endswith(f"@{socket.gethostname()}"), active) == (True, True)
+    beat.close()
+    assert rows("SELECT name FROM beats") == []

@@ -21,7 +21,7 @@ def clean(database_url: str) -> None:
 
 def note(*missed: Missed) -> None:
     with transaction():
-        record("addresses", missed)
+        record(WORKS["addresses"], missed)
 
 
 def rejected(key: object, **more: int) -> Missed:
@@ -29,26 +29,28 @@ def rejected(key: object, **more: int) -> Missed:
 
 
 def test_a_rejected_record_is_asked_for_again_after_pauses_that_double() -> None:
+    (user_id,) = people(1)
     pauses = []
     for _ in range(4):
-        note(rejected(1))
+        note(rejected(user_id))
         pauses += sql(PAUSE)
     assert pauses == [(FIRST_PAUSE, 1), (2 * FIRST_PAUSE, 2), (4 * FIRST_PAUSE, 3), (8 * FIRST_PAUSE, 4)]
-    note(rejected(1))
+    note(rejected(user_id))
     assert sql("SELECT next_try, attempts, reasons FROM misses") == [(None, 5, ["city is missing", "state is empty"])]
 
 
 def test_a_pause_is_a_day_at_most() -> None:
+    (user_id,) = people(1)
     for _ in range(13):
-        note(rejected(1, most_attempts=100))
+        note(rejected(user_id, most_attempts=100))
     assert sql(PAUSE) == [(LONGEST_PAUSE, 13)]
     sql("UPDATE misses SET attempts = 90")
-    note(rejected(1, most_attempts=100))
+    note(rejected(user_id, most_attempts=100))
     assert sql(PAUSE) == [(LONGEST_PAUSE, 91)]
 
 
 def test_what_may_be_tried_once_is_quarantined_at_once() -> None:
-    note(rejected(1, most_attempts=1))
+    note(rejected(people(1)[0], most_attempts=1))
     assert sql("SELECT next_try FROM misses") == [(None,)]
 
 
@@ -85,7 +87,7 @@ def test_nothing_there_is_remembered_until_it_is_stale() -> None:
 def test_a_miss_of_one_data_set_means_nothing_to_another() -> None:
     (user_id,) = people(1)
     with transaction():
-        record("credit_cards", [rejected(user_id)])
+        record(replace(WORKS["addresses"], name="credit_cards"), [rejected(user_id)])
     assert drain(order()).created == 1
     assert sql("SELECT count(*) FROM misses") == [(1,)]
 
