@@ -151,6 +151,12 @@ def stats_of(
     }
 
 
+def schedule_of(found: snapshot.Snapshot) -> list[dict[str, Any]]:
+    """When each data set ran last and is to run next."""
+    names = ("name", "every_seconds", "paused", "last_run", "next_due")
+    return [{name: one[name] for name in names} for one in stats_of(found, stale={}, both=lambda: None)["datasets"]]
+
+
 def _dataset_stats(line: snapshot.DatasetLine, users: int, stale: int | None, now: datetime) -> dict[str, Any]:
     dataset, every = context().datasets[line.name], context().settings.sources[line.name].every
     missing = max(0, users - line.rows - line.absent) if dataset.per else 0

@@ -8,7 +8,7 @@ import json
 import re
 import sys
 from collections.abc import Callable, Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 README, EXAMPLE, PICTURE = ROOT / "README.md", ROOT / ".env.example", ROOT / "docs" / "stats.svg"
 # What `celeryctl stats --json` printed once; a picture of today's database would change with every run.
 SNAPSHOT = ROOT / "docs" / "stats.json"
-COLUMNS = 110
+COLUMNS, LINES = 120, 24
 COMMON = {"quiet", "verbose", "no_color", "debug"}
 
 
@@ -25,27 +25,35 @@ def commands() -> str:
     """Every command with its options, group by group, as a Markdown table."""
     from celeryctl.cli.table import COMMANDS
 
-    lines = ["| | Command | What it does |", "|---|---|---|"]
+    lines = ["| | Command | What it does | For example |", "|---|---|---|---|"]
     for group, entries in groupby(COMMANDS, key=lambda entry: entry.group):
         rows = [row for entry in entries for row in usages(entry)]
-        for number, (usage, text) in enumerate(rows):
-            lines.append(f"| {group if number == 0 else ''} | `{usage}` | {text} |".replace("|  |", "| |"))
+        for number, (usage, text, shown) in enumerate(rows):
+            lines.append(f"| {group if number == 0 else ''} | `{usage}` | {text} | {shown} |".replace("|  |", "| |"))
     return "\n".join(lines)
 
 
-def usages(entry: Any) -> Iterator[tuple[str, str]]:
-    """How the command, or every command of a group of them, is called, and what for."""
+def usages(entry: Any) -> Iterator[tuple[str, str, str]]:
+    """How the command, or every command of a group of them, is called, what for, and its examples."""
     if entry.passes_to:
-        yield f"{entry.name} [OPTIONS OF {entry.passes_to}]", cell(entry.help)
+        yield f"{entry.name} [OPTIONS OF {entry.passes_to}]", cell(entry.help), examples(entry, entry.name)
         return
     from celeryctl.cli.group import made
 
     command = made(entry)
     if not hasattr(command, "commands"):
-        yield " ".join([entry.name, *options(command)]), cell(entry.help)
+        yield " ".join([entry.name, *options(command)]), cell(entry.help), examples(entry, entry.name)
         return
+    if command.invoke_without_command:
+        yield entry.name, cell(entry.help), "<br>".join(f"`{one}`" for one in entry.examples if one == entry.name)
     for name, inner in command.commands.items():
-        yield " ".join([entry.name, name, *options(inner)]), cell(first_sentence(inner.help))
+        usage = " ".join([entry.name, name, *options(inner)])
+        yield usage, cell(first_sentence(inner.help)), examples(entry, f"{entry.name} {name}")
+
+
+def examples(entry: Any, words: str) -> str:
+    """The examples that begin with these words, in one cell."""
+    return "<br>".join(f"`{cell(one)}`" for one in entry.examples if f"{one} ".startswith(f"{words} "))
 
 
 def options(command: Any) -> Iterator[str]:
@@ -114,19 +122,33 @@ def picture() -> str:
     from rich._export_format import CONSOLE_SVG_FORMAT
     from rich.console import Console
 
-    from celeryctl.views.stats import render
+    from celeryctl.views.stats import Status, render
 
     document = json.loads(SNAPSHOT.read_text(), object_hook=dated)
+    status = Status(foot="q quit  ? keys", note=f"{document['at'].astimezone(UTC):%H:%M:%S}, every 1 s")
     with Path("/dev/null").open("w") as nowhere:
         console = Console(file=nowhere, record=True, width=COLUMNS, force_terminal=True, color_system="truecolor")
-        console.print(render(document))
+        console.print(render(document, COLUMNS, LINES, status=status))
+    # Not every viewer of SVG keeps spaces: with gaps as parts of their own each word stands where it belongs.
+    console._record_buffer = [piece for segment in console._record_buffer for piece in pieces(segment)]
     plain = re.sub(r"@font-face \{\{.*?\}\}", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
-    return console.export_svg(title="celeryctl stats", code_format=plain, unique_id="celeryctl")
+    return console.export_svg(title="celeryctl stats --watch", code_format=plain, unique_id="celeryctl")
+
+
+def pieces(segment: Any) -> Iterator[Any]:
+    """The words of a recorded segment, and the gaps between them."""
+    for text in re.split(r"( {2,})", segment.text):
+        if text:
+            yield segment._replace(text=text)
 
 
 def dated(values: dict[str, Any]) -> dict[str, Any]:
     """The object with its moments as such again."""
-    moments = {name: value for name, value in values.items() if name in {"at", "next_due", "last_ok"} and value}
+    moments = {
+        name: value
+        for name, value in values.items()
+        if name in {"at", "next_due", "last_ok", "started_at", "finished_at"} and value
+    }
     return values | {name: datetime.fromisoformat(value) for name, value in moments.items()}
 
 

@@ -1,5 +1,6 @@
 """What the tests share: one PostgreSQL and one Valkey for the session, a clean database and broker for every test."""
 
+import logging
 import os
 import uuid
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from psycopg2 import sql
 from psycopg2.extensions import make_dsn, parse_dsn
 from servers import postgres_server, server_home, valkey_server  # noqa: F401 - fixtures
 
-from celeryctl import services
+from celeryctl import logs, services
 from celeryctl.storage import database as db
 from celeryctl.storage import schema
 
@@ -21,8 +22,11 @@ DELETE FROM datasets; DELETE FROM counts"""
 
 
 @pytest.fixture(autouse=True)
-def own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
-    """Nothing of the person who runs the tests gets in: no settings, no colours, no home above."""
+def own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> Iterator[None]:
+    """Nothing of the person who runs the tests gets in: no settings, no colours, no home above.
+
+    Nor does anything of one test get into the next: a command that runs in this process sets up logging.
+    """
     for name in list(os.environ):
         if name.endswith(("_URL", "_INTERVAL", "_MAX_AGE", "_AUTHORIZATION", "_RATE_LIMIT")) and "TEST_" not in name:
             monkeypatch.delenv(name)
@@ -31,6 +35,12 @@ def own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
     monkeypatch.setenv("_TYPER_FORCE_DISABLE_TERMINAL", "1")
     monkeypatch.setenv("CELERYCTL_HOME", f"{tmp_path}/.celeryctl")
     services.use(None)
+    root = logging.getLogger()
+    level = root.level
+    yield
+    for handler in [one for one in root.handlers if type(one).__module__ == logs.__name__]:
+        root.removeHandler(handler)
+    root.setLevel(level)
 
 
 def named(server: str, name: str) -> str:

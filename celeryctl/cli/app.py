@@ -81,9 +81,8 @@ def _command(arguments: list[str]) -> int:
 
 
 def load(entry: table.Entry) -> Any:
-    """What the entry points to."""
-    module, _, name = entry.target.partition(":")
-    return getattr(import_module(module), name)
+    """What the entry stands for."""
+    return getattr(import_module(entry.module), entry.attribute)
 
 
 def _unknown(arguments: list[str]) -> NoReturn:

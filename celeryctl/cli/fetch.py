@@ -4,11 +4,16 @@ from typing import Annotated
 
 import typer
 
-from celeryctl.cli import options
+from celeryctl.cli import completion, options
 
 
 def command(
-    dataset: Annotated[str, typer.Argument(help="users, addresses, credit-cards, a data set of your own, or all.")],
+    dataset: Annotated[
+        str,
+        typer.Argument(
+            help="users, addresses, credit-cards, a data set of your own, or all.", autocompletion=completion.datasets
+        ),
+    ],
     sync: Annotated[bool, typer.Option("--sync", help="Fetch here: no broker and no worker needed.")] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Queue it and follow its progress (default).")] = False,
     detach: Annotated[bool, typer.Option("--detach", help="Queue it and print the run's id.")] = False,

@@ -1,10 +1,13 @@
 """What `fetch`, `run-tasks` and `seed` share: opening runs, following them, telling what came of them."""
 
 import time
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from celeryctl.cli import options
+from celeryctl.cli.interruption import Interruption
 from celeryctl.errors import BrokerUnreachableError, UsageError
 from celeryctl.local import access
 from celeryctl.pipeline import orders
@@ -15,6 +18,9 @@ from celeryctl.storage import runs
 from celeryctl.storage.ledger import Run
 from celeryctl.views import runs as views
 from celeryctl.views.progress import Progress
+
+if TYPE_CHECKING:
+    from celeryctl.cluster.app import App
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,14 +77,15 @@ def _order(request: Request, context: Context) -> runs.Order:
 def work_here(pipeline: Pipeline, order: runs.Order) -> list[Run]:
     """Do the order's runs in this process. An interrupt cancels those that it opened; what is stored stays."""
     opened = orders.place(pipeline, order)
-    with Progress(options.notices()) as progress:
+    limit = f"the batch under way, whose requests take {pipeline.settings.http_total_timeout:g} s each at most"
+    with Progress(options.notices()) as progress, Interruption(limit) as interruption:
+        show = interruption.after(progress.show)
         try:
-            return orders.see_through(
-                opened.run.id, order.followers, lambda run_id: pipeline.drain(run_id, progress.show)
-            )
+            return orders.see_through(opened.run.id, order.followers, lambda run_id: pipeline.drain(run_id, show))
         except KeyboardInterrupt:
             if not opened.joined:
                 runs.cancel_all(opened.run.id)
+                options.notices().print("Cancelled; what was stored until now stays")
             raise
 
 
@@ -98,11 +105,26 @@ def _queue(request: Request, context: Context, *, follow: bool) -> list[Run]:
     announce(app, opened.batches)
     if not follow:
         return report([opened.run], request)
-    with Progress(options.notices()) as progress:
-        ended = orders.see_through(
-            opened.run.id, order.followers, lambda run_id: wait.wait(app, run_id, progress.show, deadline=deadline)
-        )
-    return report(ended, request)
+    return report(_follow(app, opened, order, deadline=deadline), request)
+
+
+def _follow(app: "App", opened: runs.Opened, order: runs.Order, *, deadline: float | None) -> list[Run]:
+    """The runs, once workers have done them. Whoever interrupts the waiting is told that they go on."""
+    from celeryctl.cluster import wait
+
+    following = opened.run.id
+
+    def finish(run_id: uuid.UUID) -> Run:
+        nonlocal following
+        following = run_id
+        return wait.wait(app, run_id, progress.show, deadline=deadline)
+
+    try:
+        with Progress(options.notices()) as progress:
+            return orders.see_through(opened.run.id, order.followers, finish)
+    except KeyboardInterrupt:
+        options.notices().print(f"The run goes on. Follow it: celeryctl tail {str(following)[:8]}", soft_wrap=True)
+        raise
 
 
 def report(ended: list[Run], request: Request) -> list[Run]:

@@ -7,7 +7,7 @@ from typer import Context
 from typer.core import TyperGroup
 from typer.main import get_command, get_group, get_install_completion_arguments
 
-from celeryctl.cli import app, options, table
+from celeryctl.cli import app, help, options, table  # noqa: A004 - the command's own name
 from celeryctl.errors import CeleryctlError, UsageError
 
 
@@ -36,7 +36,8 @@ class Root(TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         name, command, rest = super().resolve_command(ctx, args)
         # A group alone shows its help, as celeryctl alone does.
-        return name, command, rest or (["--help"] if isinstance(command, TyperGroup) else [])
+        alone = isinstance(command, TyperGroup) and not command.invoke_without_command
+        return name, command, rest or (["--help"] if alone else [])
 
 
 def complete() -> int:
@@ -52,10 +53,10 @@ def made(entry: table.Entry) -> Any:
     target = app.load(entry)
     if isinstance(target, typer.Typer):
         group = get_group(target)
-        group.name, group.rich_markup_mode = entry.name, None
+        group.name, group.rich_markup_mode, group.epilog = entry.name, None, help.examples(entry)
         return group
     single = typer.Typer(add_completion=False)
-    single.command(entry.name, cls=options.Command)(target)
+    single.command(entry.name, cls=options.Command, epilog=help.examples(entry))(target)
     return get_command(single)
 
 

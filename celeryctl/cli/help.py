@@ -30,5 +30,15 @@ def raw(entry: Entry, text: str) -> str:
     """The help of a command whose options are another program's."""
     return (
         f"Usage: celeryctl {entry.name} [OPTIONS OF `{entry.passes_to}`]...\n\n"
-        f"{text}\n\nAll options pass through as they stand. To see them: {entry.passes_to} --help"
+        f"{text}\n\nAll options pass through as they stand. To see them: {entry.passes_to} --help\n\n"
+        + "\n".join(_lines(entry))
     )
+
+
+def examples(entry: Entry) -> str:
+    """What Typer shows below a command's help; its mark keeps the lines as they are."""
+    return "\n".join(["\b", *_lines(entry)])
+
+
+def _lines(entry: Entry) -> list[str]:
+    return ["Examples:" if len(entry.examples) > 1 else "Example:", *(f"  celeryctl {one}" for one in entry.examples)]

@@ -103,6 +103,14 @@ def _console(*, stderr: bool, quiet: bool) -> "Console":
     return found
 
 
+def notice_once(*told: str) -> None:
+    """Print notices that this command has not printed before."""
+    for notice in told:
+        if notice not in common.told:
+            common.told.add(notice)
+            notices().print(notice, soft_wrap=True)
+
+
 def print_json(document: Mapping[str, Any], *, line: bool = False) -> None:
     """Print one JSON document in UTF-8, or with ``line`` one line of a stream, whatever the locale says."""
     text = json.dumps(
@@ -140,10 +148,7 @@ def context(**flags: object) -> "Context":
     from celeryctl.settings import Environment
 
     given = {name.upper(): str(value) for name, value in flags.items() if value is not None}
-    for notice in Environment.read(flags=given).notices:
-        if notice not in common.told:
-            common.told.add(notice)
-            notices().print(notice, soft_wrap=True)
+    notice_once(*Environment.read(flags=given).notices)
     found = Context.read(given)
     logs.configure(_level(found.settings), found.settings.log_format)
     return found

@@ -19,11 +19,16 @@ def command(
     With seed 0 the first ten users are JSONPlaceholder's.
     """
     from celeryctl.cli import fetching
+    from celeryctl.cli.interruption import Interruption
     from celeryctl.local import access
     from celeryctl.local.seed import sow
     from celeryctl.pipeline import orders
     from celeryctl.views.progress import Progress
 
-    with access.to_write(options.context()) as here, Progress(options.notices()) as progress:
-        ended = sow(here, count=count, seed=seed, progress=progress.show)
+    with (
+        access.to_write(options.context()) as here,
+        Progress(options.notices()) as progress,
+        Interruption("the batch under way, a matter of a second") as interruption,
+    ):
+        ended = sow(here, count=count, seed=seed, progress=interruption.after(progress.show))
     raise typer.Exit(orders.verdict(fetching.report(ended, fetching.Request("all", json=json))))

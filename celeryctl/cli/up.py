@@ -33,15 +33,12 @@ def command(
         flags = [f"--workers={workers}", f"--sources={sources}", f"--users={users}", *(["--flower"] if flower else [])]
         options.console().print(start(options.context().settings.home, flags), soft_wrap=True)
         return
+    from celeryctl.cli import stats
     from celeryctl.local.up import Wanted, up
     from celeryctl.views.follow import Lines
-    from celeryctl.views.stats import render
 
     def show(document: dict[str, Any]) -> None:
-        if json:
-            options.print_json(document)
-        else:
-            options.console().print(render(document))
+        stats.show(document, json=json)
 
     wanted = Wanted(workers=workers, once=once, flower=flower, sources=sources, users=users)
     raise typer.Exit(up(options.context(), wanted, Lines(options.notices() if once else options.console(), show)))

@@ -10,6 +10,7 @@ from celeryctl.cluster.signals import reconcile_once
 from celeryctl.errors import NoWorkerError, UnreachableError, WaitTimeoutError
 from celeryctl.storage import coverage
 from celeryctl.storage.database import session
+from celeryctl.storage.feed import current
 from celeryctl.storage.ledger import Run
 
 if TYPE_CHECKING:
@@ -30,13 +31,13 @@ def require_worker(app: "App") -> None:
 def wait(app: "App", run_id: uuid.UUID, progress: Callable[[Run], None], *, deadline: float | None) -> Run:
     """Look at the run until it is over, announcing again what gets lost. An outage on the way is waited out.
 
-    ``deadline`` is in the time of `time.monotonic`. Raises WaitTimeoutError; the run itself goes on.
+    ``deadline`` is in the time of `time.monotonic`. Raises WaitTimeoutError, the run itself goes on; CeleryctlError
+    where somebody has deleted it.
     """
     reconciled = time.monotonic()
     while True:
         try:
-            with session():
-                run = Run.get_by_id(run_id)
+            run: Run | None = current(run_id)
         except UnreachableError:
             run = None
         if run is not None:
@@ -46,7 +47,9 @@ def wait(app: "App", run_id: uuid.UUID, progress: Callable[[Run], None], *, dead
         now = time.monotonic()
         if deadline is not None and now > deadline:
             raise WaitTimeoutError(
-                f"run {str(run_id)[:8]} is not over yet", why="the time to wait is", fix="celeryctl stats"
+                f"run {str(run_id)[:8]} is not over yet",
+                why="the time to wait is; the run goes on",
+                fix=f"celeryctl tail {str(run_id)[:8]}",
             )
         if now - reconciled > RECONCILE:
             reconciled = now

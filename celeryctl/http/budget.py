@@ -59,6 +59,14 @@ class RateBudget:
         except StorageError as exc:
             raise _unreachable(source) from exc
 
+    def paused_for(self, source: str) -> float:
+        """For how many seconds more nobody may ask this source; 0 when it may be asked."""
+        key = self._pause_key(source)
+        try:
+            return max(0.0, self._storage.get_expiry(key) - time.time()) if self._storage.get(key) else 0.0
+        except StorageError as exc:
+            raise _unreachable(source) from exc
+
     def pause(self, source: str, seconds: float) -> None:
         key = self._pause_key(source)
         try:

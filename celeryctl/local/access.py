@@ -1,13 +1,14 @@
 """The database for the time of a command: the settings' own, or the embedded one of this home."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from celeryctl import services
 from celeryctl.datasets import further
-from celeryctl.errors import DatabaseUnreachableError, SchemaError
+from celeryctl.errors import CeleryctlError, DatabaseUnreachableError, SchemaError
 from celeryctl.local import postgres
 from celeryctl.pipeline.context import Context
+from celeryctl.settings import Environment
 from celeryctl.storage import schema
 from celeryctl.storage.database import close
 
@@ -38,6 +39,37 @@ def to_read(context: Context) -> Iterator[Context]:
     with _embedded(context, create=False) as here:
         services.use(here)
         yield here
+
+
+class Watch(ExitStack):
+    """What the services read from while somebody goes on looking; nothing is created, and whatever is away may come."""
+
+    def __init__(self, context: Context) -> None:
+        super().__init__()
+        self._open(context)
+
+    def renew(self, *, lost: bool = False) -> None:
+        """After something was away: an `up` that was started since has other servers. Raises SettingsError.
+
+        ``lost`` says that the database is what was away: an embedded one may have come, or is to be started again.
+        """
+        if _servers(Environment.read()) != self._servers:
+            self.close()
+            self._open(Context.read())
+        elif lost:
+            self.close()
+            self._open(self._context)
+
+    def _open(self, context: Context) -> None:
+        self._context, self._servers = context, _servers(context.settings.environment)
+        try:
+            self.enter_context(to_read(context))
+        except CeleryctlError:
+            services.use(context)  # what is missing is told by whoever reads
+
+
+def _servers(environment: Environment) -> tuple[str | None, str | None]:
+    return environment.get("DATABASE_URL"), environment.get("REDIS_URL")
 
 
 @contextmanager

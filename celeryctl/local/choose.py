@@ -1,15 +1,14 @@
 """Whether `up` takes its records from the live sources or from those that it serves itself."""
 
-import queue
-import threading
-import time
-from dataclasses import dataclass, replace
+from concurrent.futures import Future, wait
+from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
-from celeryctl import http
-from celeryctl.dataset import Source
 from celeryctl.datasets import BUILT_IN
 from celeryctl.errors import CeleryctlError, SourceUnreachableError, UsageError
+from celeryctl.http import Answer
+from celeryctl.local import probe, threads
 from celeryctl.pipeline.context import Context
 
 Wish = Literal["auto", "live", "local"]
@@ -58,46 +57,19 @@ def choose(context: Context, wish: Wish) -> Choice:
 
 def _ask_all(context: Context) -> tuple[str, ...]:
     """Ask every built-in source for one record, all at the same time. What is wrong with those that do not answer."""
-    answers: queue.SimpleQueue[tuple[str, str]] = queue.SimpleQueue()
-    client = _client(context)
-    for name in BUILT_IN:
-        # Daemons: looking up a name can take longer than anybody wants to wait, and cannot be broken off.
-        threading.Thread(target=_ask, args=(client, context, name, answers), daemon=True).start()
-    reasons = dict.fromkeys(BUILT_IN, f"no answer within {WITHIN:g} s")
-    deadline = time.monotonic() + WITHIN
-    for _ in BUILT_IN:
-        try:
-            name, reason = answers.get(timeout=max(0.0, deadline - time.monotonic()))
-        except queue.Empty:
-            break
-        reasons[name] = reason
+    client = probe.client(context, within=WITHIN)
+    asked = {name: threads.start(partial(probe.ask, client, context, name)) for name in BUILT_IN}
+    wait(asked.values(), timeout=WITHIN)
+    reasons = [(name, _reason(answer)) for name, answer in asked.items()]
     client.close()
-    return tuple(f"{name}: {reason}" for name, reason in reasons.items() if reason)
+    return tuple(f"{name}: {reason}" for name, reason in reasons if reason)
 
 
-def _client(context: Context) -> http.Client:
-    return http.Client(
-        sources=context.settings.sources,
-        connect_timeout=WITHIN / 2,
-        read_timeout=WITHIN,
-        total_timeout=WITHIN,
-        max_tries=3,
-        max_bytes=context.settings.http_max_bytes,
-        allow_private=context.settings.allow_private_sources,
-        pause=0.2,
-    )
-
-
-def _ask(client: http.Client, context: Context, name: str, answers: "queue.SimpleQueue[tuple[str, str]]") -> None:
-    url = _one_record(context.datasets[name].source, context.settings.sources[name].url)
+def _reason(answer: "Future[Answer]") -> str:
+    if not answer.done():
+        return f"no answer within {WITHIN:g} s"
     try:
-        client.get(url, source=name, meter=http.Meter())
+        answer.result()
     except CeleryctlError as exc:
-        answers.put((name, exc.why or str(exc)))
-    else:
-        answers.put((name, ""))
-
-
-def _one_record(source: Source, url: str) -> str:
-    parameters = {name: 1 for name in (source.page, source.size) if name and source.kind == "listing"}
-    return replace(source, url=url).with_query(**parameters) if parameters else url
+        return exc.why or str(exc)
+    return ""

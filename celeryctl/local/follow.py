@@ -12,7 +12,7 @@ from celeryctl.local.interrupt import Interrupt
 from celeryctl.pipeline.context import Context
 from celeryctl.pipeline.schedule import next_due
 from celeryctl.storage.database import session
-from celeryctl.storage.feed import Feed
+from celeryctl.storage.feed import ENDED, Feed, current
 from celeryctl.storage.ledger import Run
 
 POLL = 0.25  # seconds between two looks
@@ -26,6 +26,7 @@ class Teller(Protocol):
     def placed(self, context: Context, choice: Choice, names: list[str]) -> None: ...
     def ready(self, seconds: float) -> None: ...
     def finished(self, run: Run, due: datetime | None) -> None: ...
+    def progress(self, run: Run) -> None: ...
     def away(self, error: UnreachableError | None) -> None: ...
     def stats(self, document: dict[str, Any]) -> None: ...
     def stopping(self) -> None: ...
@@ -55,20 +56,21 @@ class Follower:
     def tell(self) -> None:
         """Tell what has ended. A database that is away for a while is waited for."""
         try:
-            for run in self._feed.new():
-                self._teller.finished(run, self._due(run.dataset))
+            for moment in self._feed.new():
+                if moment.kind == ENDED and moment.run is not None:
+                    self._teller.finished(moment.run, self._due(moment.run.dataset))
         except UnreachableError as exc:
             self._say_away(exc)
         else:
             self._say_away(None)
 
     def run(self, run_id: uuid.UUID) -> Run | None:
-        """The run as it is now; None while the database is away."""
+        """The run as it is now, which is told as well; None while the database is away."""
         try:
-            with session():
-                found: Run = Run.get_by_id(run_id)
+            found = current(run_id)
         except UnreachableError:
             return None
+        self._teller.progress(found)
         return found
 
     def _due(self, dataset: str) -> datetime | None:

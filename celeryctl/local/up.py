@@ -113,8 +113,9 @@ class Up:
             self._crew.start_flower()
         self._teller.placed(self._context, choice, self._crew.names)
         follower.until(self._crew.are_working)
-        self._state.write(ready=True)
+        # In this order: who waits for the one, in another process, shows the other.
         self._teller.ready(time.time() - psutil.Process().create_time())
+        self._state.write(ready=True)
         if self._wanted.once:
             return self._round(app, follower, first, order.followers)
         while True:

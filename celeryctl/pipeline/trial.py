@@ -52,14 +52,14 @@ def _is_unique(dataset: Dataset) -> bool:
 
 
 def _tried(dataset: Dataset, sample: bytes) -> Iterator[str]:
-    for number, result in enumerate(_answer(dataset, sample), 1):
+    for number, result in enumerate(records(dataset, sample), 1):
         if isinstance(result, Rejection):
             yield f"  record {number} would be rejected: {'; '.join(result.reasons)}"
         else:
             yield f"  record {number} becomes columns {', '.join(sorted(result[1]))}"
 
 
-def _answer(dataset: Dataset, sample: bytes) -> list[Result]:
+def records(dataset: Dataset, sample: bytes) -> list[Result]:
     """The records of an answer in the form that the data set's source has."""
     source = dataset.source
     if source.cursor:

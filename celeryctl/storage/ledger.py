@@ -3,6 +3,8 @@
 A run is ``running`` if and only if it has an open batch. One run per data set at a time, one per slot of the schedule.
 """
 
+import uuid
+
 import peewee
 from playhouse.postgres_ext import ArrayField, DateTimeTZField
 
@@ -24,6 +26,7 @@ class Run(Stored):
     trigger = peewee.TextField()
     slot = DateTimeTZField(null=True)
     parent = peewee.ForeignKeyField("self", null=True, on_delete="SET NULL", backref="children")
+    parent_id: uuid.UUID | None
     followers = ArrayField(peewee.TextField, default=list, index=False)
     status = peewee.TextField(default="running")
     refresh = peewee.BooleanField(default=False)

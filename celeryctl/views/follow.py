@@ -9,10 +9,12 @@ from rich.console import Console
 from rich.text import Text
 
 from celeryctl.errors import UnreachableError
+from celeryctl.local.children import GRACE
 from celeryctl.local.choose import Choice
 from celeryctl.pipeline.context import Context
 from celeryctl.settings import Settings, masked
 from celeryctl.storage.ledger import Run
+from celeryctl.views.progress import Progress
 from celeryctl.views.runs import STYLES, as_json
 
 MORE = (
@@ -28,6 +30,7 @@ class Lines:
 
     def __init__(self, console: Console, show: Callable[[dict[str, Any]], None]) -> None:
         self._console, self._show = console, show
+        self._progress: Progress | None = None
 
     def already(self, running: Mapping[str, Any]) -> None:
         """Another `up` runs here."""
@@ -74,6 +77,12 @@ class Lines:
         if run.error:
             self._say(f"          {run.error}", STYLES[run.status])
 
+    def progress(self, run: Run) -> None:
+        """Where a run stands that is waited for."""
+        if self._progress is None:
+            self._progress = Progress(self._console).__enter__()
+        self._progress.show(run)
+
     def away(self, error: UnreachableError | None) -> None:
         """The database has gone, or is back again."""
         now = f"{datetime.now().astimezone():%H:%M:%S}"
@@ -81,15 +90,23 @@ class Lines:
 
     def stats(self, document: dict[str, Any]) -> None:
         """Where things stand."""
+        self._end_progress()
         self._show(document)
 
     def stopping(self) -> None:
         """Somebody has asked for it, or something has ended by itself."""
-        self._say("Stopping; Ctrl-C again does it at once", "dim")
+        self._end_progress()
+        limit = f"batches under way are finished, within {GRACE:g} s"
+        self._say(f"Stopping: {limit}; Ctrl-C again does it at once", "dim")
 
     def stopped(self) -> None:
         """Nothing is left running."""
         self._say("Stopped. The data are kept; `celeryctl up` goes on from there", "dim")
+
+    def _end_progress(self) -> None:
+        if self._progress is not None:
+            self._progress.__exit__(None, None, None)
+            self._progress = None
 
     def _say(self, text: str | Text, style: str = "") -> None:
         self._console.print(text if isinstance(text, Text) else Text(text, style), soft_wrap=True)

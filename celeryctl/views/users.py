@@ -3,21 +3,24 @@
 from collections.abc import Sequence
 from typing import Any
 
-from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
+from celeryctl.views.grid import Column, Grid
+
+LEAST = 12  # characters of a text at least
 COLUMNS = ("id", "external_id", "name", "username", "email", "company_name")
 
 
-def table(users: Sequence[dict[str, Any]]) -> Table:
-    """One line for every user."""
-    found = Table(box=None, pad_edge=False, header_style="bold")
-    for name in COLUMNS:
-        found.add_column(name.replace("_", " "), overflow="ellipsis", no_wrap=True)
-    for user in users:
-        found.add_row(*(plain(user[name]) for name in COLUMNS))
-    return found
+def table(users: Sequence[dict[str, Any]]) -> Grid:
+    """One line for every user; what does not fit is cut, or goes."""
+    ranks = {"external_id": 4, "username": 3, "email": 1, "company_name": 2}
+    return Grid(
+        [
+            Column(name.replace("_", " "), [plain(user[name]) for user in users], ranks.get(name, 0), least=LEAST)
+            for name in COLUMNS
+        ]
+    )
 
 
 def card(user: dict[str, Any]) -> Tree:

@@ -1,6 +1,8 @@
 import _thread
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import psycopg2
 import pytest
@@ -106,26 +108,37 @@ def test_off_a_terminal_progress_is_lines_on_stderr_and_quiet_says_nothing(run: 
     assert run("fetch", "users", "--sync", "-q").err == ""
 
 
-def test_an_interrupt_cancels_the_run_and_keeps_what_is_stored(run: Run, source: FaultServer) -> None:
-    def interrupt(_: object) -> Reply:
-        _thread.interrupt_main()
-        return Reply.json([])
+def interrupted(make: Callable[[int, int], Any]) -> Callable[[Any], Reply]:
+    """Somebody presses Ctrl-C while the source answers, well, as always."""
 
+    def answer(asked: Any) -> Reply:
+        _thread.interrupt_main()
+        return Reply.json([make(number, 0) for number in range(1, int(asked.query.get("size", 1)) + 1)])
+
+    return answer
+
+
+def test_an_interrupt_finishes_the_batch_and_cancels_the_run(
+    run: Run, source: FaultServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     told(run, "users", "--sync")
-    source.answer("/ADDRESSES", interrupt)
+    monkeypatch.setenv("BATCH_SIZE", "2")
+    source.answer("/ADDRESSES", interrupted(generate.address))
     said = run("fetch", "addresses", "--sync")
     assert said.code == 130
-    last = {one["name"]: one["last_run"] for one in json.loads(run("stats", "--json").out)["datasets"]}
-    assert last["addresses"]["status"] == "cancelled"
+    assert (
+        "Finishing the batch under way, whose requests take 120 s each at most; Ctrl-C again stops at once" in said.err
+    )
+    assert "Cancelled; what was stored until now stays" in said.err
+    (found,) = json.loads(run("runs", "--dataset", "addresses", "--json").out)["runs"]
+    assert (found["status"], found["created"]) == ("cancelled", 2)
 
 
-def test_an_interrupt_leaves_none_of_the_runs_that_were_to_follow(run: Run, source: FaultServer) -> None:
-    def interrupt(_: object) -> Reply:
-        _thread.interrupt_main()
-        return Reply.json([])
-
-    source.answer("/ADDRESSES", interrupt)
-    source.answer("/CREDIT_CARDS", interrupt)
+def test_an_interrupt_leaves_none_of_the_runs_that_were_to_follow(
+    run: Run, source: FaultServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BATCH_SIZE", "2")
+    source.answer("/ADDRESSES", interrupted(generate.address))
     assert run("fetch", "all", "--sync").code == 130
     last = {one["name"]: one["last_run"]["status"] for one in json.loads(run("stats", "--json").out)["datasets"]}
     assert last == {"users": "succeeded", "addresses": "cancelled", "credit_cards": "cancelled"}

@@ -14,7 +14,7 @@ USER = {"id", "external_id", "name", "username", "email", "phone", "website", "c
         "company_bs", "created_at", "updated_at", "addresses", "credit_cards", "schema"}  # fmt: skip
 STATS = {"schema", "total_users", "total_addresses", "total_credit_cards", "users_with_addresses",
          "users_with_credit_cards", "users_with_both", "coverage_stats", "at", "datasets", "queues", "workers",
-         "sources", "problems"}  # fmt: skip
+         "sources", "problems", "database", "beats", "runs", "throughput"}  # fmt: skip
 AWAY = "postgresql://me:s3cret@127.0.0.1:1/db"
 READING = [["stats"], ["users", "list"], ["users", "show", "1"], ["dataset", "list"], ["dataset", "check"],
            ["config", "show"], ["init-db", "--check"], ["fetch", "all", "--dry-run"]]  # fmt: skip
@@ -46,7 +46,7 @@ def test_stats_exits_0_and_says_so_when_everything_is_away(run: Run, monkeypatch
     assert (said.code, found["datasets"], found["queues"], found["total_users"]) == (0, None, None, None)
     assert len(found["problems"]) == 2
     told = run("stats")
-    assert (told.code, told.out.count("not reachable")) == (0, 4)
+    assert (told.code, told.out.count("not reachable")) == (0, 6)
     assert "s3cret" not in said.out + said.err + told.out + told.err
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from faultserver import FaultServer, Reply
+from screen import terminal
 from waiting import eventually
 
 from celeryctl.local import generate
@@ -59,17 +60,51 @@ def test_an_ascii_stdout_takes_bars_and_names(run: Run) -> None:
         assert done.stdout.isascii()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_asked_to_end_it_cancels_its_run(database: str, people: FaultServer, number: int) -> None:
+def statuses() -> list[str]:
+    with session():
+        return [run.status for run in LedgerRun.select()]
+
+
+def test_when_its_terminal_goes_it_cancels_its_run_at_once(database: str, people: FaultServer) -> None:
+    people.answer("/users", Reply.json([], delay=30))
+    with subprocess.Popen([*FETCH, "-q"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as fetch:
+        eventually(lambda: people.requests)
+        fetch.send_signal(signal.SIGHUP)
+        out, _ = fetch.communicate(timeout=20)
+    assert (fetch.returncode, out, statuses()) == (130, b"", ["cancelled"])
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_asked_to_end_it_finishes_its_batch(database: str, people: FaultServer, number: int) -> None:
     people.answer("/users", Reply.json([], delay=2))
     with subprocess.Popen([*FETCH, "-q"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as fetch:
         eventually(lambda: people.requests)
         fetch.send_signal(number)
         out, _ = fetch.communicate(timeout=60)
-    assert (fetch.returncode, out) == (130, b"")
-    with session():
-        assert [run.status for run in LedgerRun.select()] == ["cancelled"]
-    assert database
+    assert (fetch.returncode, out, statuses()) == (130, b"", ["succeeded"])
+
+
+@pytest.mark.usefixtures("database")
+def test_ctrl_c_says_what_is_finished_and_again_cuts_it_off(people: FaultServer) -> None:
+    people.answer("/users", Reply.json([], delay=30))
+    with terminal("fetch", "users", "--sync", columns=120) as fetch:
+        eventually(lambda: people.requests)
+        fetch.press("\x03")
+        fetch.shows("Finishing the batch under way", "Ctrl-C again stops at once")
+        assert statuses() == ["running"]
+        fetch.press("\x03")
+        assert fetch.end(within=15) == 130
+        fetch.shows("Cancelled; what was stored until now stays")
+    assert statuses() == ["cancelled"]
+
+
+@pytest.mark.parametrize("columns", [40, 80])
+@pytest.mark.usefixtures("database", "people")
+def test_the_bar_fits_the_terminal(columns: int) -> None:
+    with terminal("fetch", "users", "--sync", columns=columns, lines=30) as fetch:
+        assert fetch.end() == 0
+        (bar,) = (line for line in fetch.lines if line.startswith("users") and "3/3" in line)
+        assert len(bar) <= columns
 
 
 @pytest.mark.slow

@@ -5,12 +5,15 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import psutil
+from servers import dispose
 from waiting import eventually
 
 from celeryctl.local.account import Account
@@ -95,6 +98,20 @@ class Cockpit:
             process.kill()
         for started in self.started:
             started.communicate()
+
+
+@contextmanager
+def new_cockpit() -> Iterator[Cockpit]:
+    """A terminal in a folder that has no home yet. At the end nothing is left running in it."""
+    with tempfile.TemporaryDirectory(prefix="celeryctl-tests-") as folder:
+        cockpit = Cockpit(Path(folder))
+        try:
+            yield cockpit
+            left = cockpit.left()
+        finally:
+            cockpit.clear()
+            dispose(cockpit.home)
+        assert not left
 
 
 def _works_in(process: psutil.Process, places: Sequence[Path]) -> bool:

@@ -1,15 +1,14 @@
 """Homes with an embedded PostgreSQL, for the tests of it."""
 
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from servers import dispose, temporary_home
+from servers import temporary_home
 
 from celeryctl.local.postgres import Postgres
 
-from .cockpit import Cockpit
+from .cockpit import Cockpit, new_cockpit
 
 
 @pytest.fixture
@@ -45,13 +44,6 @@ def home(prepared: Path) -> Iterator[Path]:
 
 @pytest.fixture
 def cockpit() -> Iterator[Cockpit]:
-    """A terminal in a folder that has no home yet. At the end nothing is left running in it."""
-    with tempfile.TemporaryDirectory(prefix="celeryctl-tests-") as folder:
-        cockpit = Cockpit(Path(folder))
-        try:
-            yield cockpit
-            left = cockpit.left()
-        finally:
-            cockpit.clear()
-            dispose(cockpit.home)
-        assert not left
+    """A terminal in a folder that has no home yet."""
+    with new_cockpit() as cockpit:
+        yield cockpit

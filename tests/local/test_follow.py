@@ -25,9 +25,13 @@ class Notes:
     def __init__(self) -> None:
         self.ended: list[tuple[str, bool]] = []
         self.gone: list[bool] = []
+        self.seen: list[object] = []
 
     def finished(self, run: Run, due: datetime | None) -> None:
         self.ended.append((run.dataset, due is not None))
+
+    def progress(self, run: Run) -> None:
+        self.seen.append(run.id)
 
     def away(self, error: UnreachableError | None) -> None:
         self.gone.append(error is not None)

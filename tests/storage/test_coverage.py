@@ -1,16 +1,13 @@
-"""What the stats count, who follows the ends of runs, and the signs of life."""
-
-import threading
+"""Who lacks what, which workers live, and when each data set ran last."""
 
 import pytest
 
 from celeryctl.datasets.addresses import Address
 from celeryctl.datasets.credit_cards import CreditCard
 from celeryctl.storage import coverage, heartbeat, runs
-from celeryctl.storage.database import session, transaction
-from celeryctl.storage.feed import Feed
+from celeryctl.storage.database import session
 
-from .ledgerkit import WORKS, drain, finish, order, people, sql, take
+from .ledgerkit import WORKS, drain, order, people, sql
 
 pytestmark = pytest.mark.integration
 
@@ -57,36 +54,3 @@ def test_a_worker_is_alive_while_its_heart_beats(database_url: str) -> None:
     sql("UPDATE workers SET seen_at = now() - interval '61 minutes'")
     with session():
         assert coverage.workers() == []
-
-
-def test_a_feed_shows_every_run_that_ends_once() -> None:
-    order()
-    feed = Feed()
-    assert feed.new() == []
-    first = order().run
-    second = order("users").run
-    assert feed.new() == [first]
-    assert runs.cancel(second.id)
-    assert feed.new() == [second]
-    assert feed.new() == []
-
-
-def test_a_run_that_ended_before_the_feed_but_shows_after_it_is_not_missed() -> None:
-    opened = order("users")
-    claim = take(opened.batches[0])
-    ready, go = threading.Event(), threading.Event()
-
-    def slow() -> None:
-        with transaction():
-            finish(claim, ended=True)
-            ready.set()
-            go.wait(30)
-
-    finishing = threading.Thread(target=slow)
-    finishing.start()
-    assert ready.wait(30)
-    feed = Feed()
-    assert feed.new() == []
-    go.set()
-    finishing.join(30)
-    assert feed.new() == [opened.run]

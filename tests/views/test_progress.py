@@ -87,7 +87,7 @@ def test_on_a_terminal_there_is_a_bar_for_every_run() -> None:
         progress.show(run(id=2, dataset="credit_cards", created=3, expected=10))
     text = "\n".join(said(screen))
     assert "users" in text
-    assert "1000/1000" in text
+    assert "1,000/1,000" in text
     assert "credit_cards" in text
     assert " 3/10" in text
     assert "running," not in text

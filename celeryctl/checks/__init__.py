@@ -1,0 +1,1 @@
+"""What `doctor` looks at: many small checks, made at the same time within a few seconds."""

@@ -1,0 +1,124 @@
+"""PostgreSQL: whether it answers, and whether what is in it is as it should be."""
+
+from typing import Any
+
+from celeryctl.checks.check import Check, Result
+from celeryctl.checks.patient import Patient
+from celeryctl.dataset import Dataset
+from celeryctl.datasets import further
+from celeryctl.errors import CipherError
+from celeryctl.settings import masked
+from celeryctl.storage import counters, schema
+from celeryctl.storage.cipher import Keyring
+from celeryctl.storage.database import database, session
+from celeryctl.storage.row import EncryptedField, dicts
+from celeryctl.storage.upsert import context_of
+
+OLDEST = 15  # the first PostgreSQL that we support
+FULL = 0.95  # of the connections that there may be
+AT_ONCE = 2  # connections of a worker process, however large its pool: one works, one renews the lease
+CONNECTIONS = """
+SELECT current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int,
+  (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'),
+  (SELECT coalesce(sum(concurrency), 0) FROM workers WHERE seen_at > now() - interval '15 seconds')
+"""
+TABLES = ("database", "tables")
+MEND = "celeryctl doctor --fix"
+
+
+def checks(patient: Patient) -> list[Check]:
+    return [
+        Check(name="database", section="Database", run=lambda: _reach(patient), needs=("data sets",), service=True,
+              fix="celeryctl config show    (see DATABASE_URL)"),
+        Check(name="PostgreSQL version", section="Database", run=_version, needs=("database",)),
+        Check(name="tables", section="Database", run=lambda: _tables(patient), needs=("database",),
+              remedy=lambda: _migrate(patient)),
+        Check(name="counters", section="Database", run=lambda: _counters(patient), needs=TABLES,
+              remedy=lambda: _recount(patient)),
+        Check(name="card numbers", section="Database", run=lambda: _cards(patient), needs=(*TABLES, "card key")),
+        Check(name="connections", section="Database", run=lambda: _connections(patient), needs=TABLES),
+    ]  # fmt: skip
+
+
+def _reach(patient: Patient) -> Result:
+    patient.connect()
+    return Result("ok", masked(str(patient.context.settings.database_url)))
+
+
+def _version() -> Result:
+    with session():
+        major, minor = divmod(database.connection().server_version, 10_000)
+    if major < OLDEST:
+        why = f"it is {major}.{minor}; celeryctl needs {OLDEST} or newer"
+        return Result("failed", why, "celeryctl config show    (name a newer server in DATABASE_URL)")
+    return Result("ok", f"{major}.{minor}")
+
+
+def _tables(patient: Patient) -> Result:
+    behind = schema.pending(further(patient.context.datasets))
+    if behind:
+        return Result("failed", f"to be done: {', '.join(behind)}", "celeryctl init-db")
+    return Result("ok", "up to date")
+
+
+def _migrate(patient: Patient) -> str:
+    """What `init-db` does. The tables of another application are refused, not touched."""
+    return ", ".join(schema.migrate(further(patient.context.datasets)))
+
+
+def _models(patient: Patient) -> list[Any]:
+    return [dataset.model for dataset in patient.context.datasets.values()]
+
+
+def _counters(patient: Patient) -> Result:
+    # At one moment: between two looks a running fetch adds rows.
+    with session(), database.atomic(isolation_level="REPEATABLE READ"):
+        drifted = counters.drift(_models(patient))
+    if drifted:
+        told = ", ".join(f"{one.table} has {one.rows:,} rows, its counter says {one.counted:,}" for one in drifted)
+        return Result("failed", told, MEND)
+    return Result("ok")
+
+
+def _recount(patient: Patient) -> str:
+    wrong = {one.table for one in counters.drift(_models(patient))}
+    counters.recount([model for model in _models(patient) if model._meta.table_name in wrong])
+    return f"counted anew: {', '.join(sorted(wrong))}" if wrong else ""
+
+
+def _cards(patient: Patient) -> Result:
+    """Whether the keys that there are open what is stored; the oldest and the newest value of every table tell."""
+    ring, opened = patient.context.keyring(), 0
+    for dataset in patient.context.datasets.values():
+        for field in dataset.model._meta.sorted_fields:
+            if isinstance(field, EncryptedField):
+                opened += _opened(dataset, field.name, ring)
+    return Result("ok", "they can be read" if opened else "none stored yet")
+
+
+def _opened(dataset: Dataset, name: str, ring: Keyring) -> int:
+    """How many values could be opened. Raises CipherError."""
+    fields = dataset.model._meta.fields
+    with session():
+        ends = [dicts(dataset.model.select().order_by(order).limit(1)) for order in (fields["id"], -fields["id"])]
+    for row in (row for rows in ends for row in rows if row[name] is not None):
+        try:
+            ring.open(row[name], context_of(dataset.model, [row[key] for key in dataset.key]))
+        except CipherError as exc:
+            raise CipherError(
+                f"stored values of {dataset.name} cannot be read", why=exc.why, fix=exc.fix or "celeryctl config show"
+            ) from None
+    return len(ends[0])
+
+
+def _connections(patient: Patient) -> Result:
+    with session():
+        most, used, processes = database.execute_sql(CONNECTIONS).fetchone()
+    settings = patient.context.settings
+    processes = processes or settings.worker_concurrency
+    possible = processes * min(settings.database_pool_size, AT_ONCE)
+    told = f"{used} of {most} in use, {processes} worker processes may open {possible}"
+    if used < FULL * most and possible <= most:
+        return Result("ok", told)
+    fix = "celeryctl psql -c 'SHOW max_connections'    (raise it, or run fewer worker processes)"
+    return Result("failed" if used >= FULL * most else "warning", told, fix)

@@ -1,0 +1,54 @@
+"""Follow runs and tasks."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from celeryctl.cli import completion, options
+
+if TYPE_CHECKING:
+    from celeryctl.storage.feed import Moment
+
+
+def command(
+    run: Annotated[
+        str | None, typer.Argument(help="Only this run, until it is over.", autocompletion=completion.runs)
+    ] = None,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="How many lines of the past.")] = 20,
+    since: Annotated[str | None, typer.Option("--since", help="Nothing older than this, like 10m.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")] = False,
+) -> None:
+    """Follow what happens to runs, batches, tasks and workers, through restarts of all servers, until Ctrl-C.
+
+    With a run's id it ends with that run, and with its exit code: 0 done, 3 done in part, 1 or 69 failed.
+    """
+    from celeryctl.cluster.tail import Tail
+    from celeryctl.local import access
+    from celeryctl.pipeline import lookup, orders
+    from celeryctl.services import reading
+    from celeryctl.settings import parse_duration
+    from celeryctl.storage.feed import ENDED, current
+
+    age = parse_duration(since) if since else None
+    with access.Watch(options.context()) as watch:
+        with reading():
+            found = lookup.find_run(run) if run else None
+            tail = Tail(found, renew=watch.renew)
+        for moment in tail.past(lines, age):
+            _show(moment, json=json)
+        if found is None or current(found.id).status == "running":
+            for moment in tail.follow():
+                _show(moment, json=json)
+                if found and moment.kind == ENDED:
+                    break
+        if found:
+            raise typer.Exit(orders.exit_code([current(found.id)]))
+
+
+def _show(moment: "Moment", *, json: bool) -> None:
+    from celeryctl.views import tail as views
+
+    if json:
+        options.print_json(views.as_json(moment), line=True)
+    else:
+        options.console().print(views.line(moment), soft_wrap=True)

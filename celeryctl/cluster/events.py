@@ -1,0 +1,91 @@
+"""Celery's own events: tasks that fail or are tried again, and fetches that were asked for by a message."""
+
+import queue
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any
+
+import redis
+from celery import Celery
+from kombu.exceptions import KombuError, OperationalError
+
+from celeryctl.logs import mask
+from celeryctl.storage.feed import Moment
+
+TYPES = ("task-received", "task-failed", "task-retried")
+ASKED = "celeryctl.fetch."  # what a message asks for, unlike the ledger's own batches
+LOOK = 1.0  # seconds between two looks at whether it is over
+RETRY = 1.0  # seconds between two attempts to connect again
+BROKER_AWAY, BROKER_BACK = "broker-away", "broker-back"
+FAULTS = (OperationalError, KombuError, redis.RedisError, OSError)
+
+
+class Events:
+    """Receives events in a thread of its own, and connects again where the broker comes back.
+
+    ``url`` is asked for at every attempt: the broker may come back on another port.
+    """
+
+    def __init__(self, url: Callable[[], str | None]) -> None:
+        self._url = url
+        self._found: queue.SimpleQueue[Moment] = queue.SimpleQueue()
+        self._over = threading.Event()
+        self._away = False
+        threading.Thread(target=self._run, name="events", daemon=True).start()
+
+    def new(self) -> list[Moment]:
+        """What came since the last call."""
+        found = []
+        with suppress(queue.Empty):
+            while True:
+                found.append(self._found.get_nowait())
+        return found
+
+    def close(self) -> None:
+        """End the thread as soon as it looks."""
+        self._over.set()
+
+    def _run(self) -> None:
+        while not self._over.is_set():
+            url = self._url()
+            try:
+                if url is None:
+                    self._say_away("there is no broker")
+                else:
+                    self._receive(url)
+            except FAULTS as exc:
+                self._say_away((str(exc) or type(exc).__name__).splitlines()[0])
+            self._over.wait(RETRY)
+
+    def _receive(self, url: str) -> None:
+        with Celery("tail", broker=url, set_as_current=False) as app, app.connection_for_read() as connection:
+            connection.ensure_connection(max_retries=1, timeout=LOOK)
+            receiver = app.events.Receiver(connection, handlers=dict.fromkeys(TYPES, self._handle))
+            receiver.connect_max_retries = 1
+            with receiver.consumer_context() as (own, _, _):
+                self._say_back()
+                while not self._over.is_set():
+                    with suppress(TimeoutError):
+                        own.drain_events(timeout=LOOK)
+
+    def _handle(self, event: Mapping[str, Any]) -> None:
+        task = str(event.get("name") or "")
+        if event["type"] == "task-received" and not task.startswith(ASKED):
+            return
+        detail = {"worker": event.get("hostname"), "task": task or None, "task_id": event.get("uuid")}
+        if error := event.get("exception"):
+            detail["error"] = mask(str(error))
+        at = datetime.fromtimestamp(event["timestamp"], UTC)
+        self._found.put(Moment(kind=event["type"], at=at, detail=detail))
+
+    def _say_away(self, why: str) -> None:
+        if not self._away:
+            self._away = True
+            self._found.put(Moment(kind=BROKER_AWAY, detail={"error": mask(why)}))
+
+    def _say_back(self) -> None:
+        if self._away:
+            self._away = False
+            self._found.put(Moment(kind=BROKER_BACK))

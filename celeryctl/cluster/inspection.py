@@ -1,0 +1,35 @@
+"""Asking the workers that live, over Celery's remote control."""
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from celery import Celery
+from kombu.exceptions import OperationalError
+
+from celeryctl.cluster.queues import address
+from celeryctl.errors import BrokerUnreachableError
+from celeryctl.settings import Settings
+
+TIMEOUT = 1.0  # seconds; a worker answers from its main process, whatever its children do
+
+
+def queues_of(settings: Settings, names: Sequence[str]) -> dict[str, set[str]]:
+    """The queues that each of these workers consumes from; who does not answer is absent."""
+    found = _ask(settings, "active_queues", destination=names)
+    return {name: {str(queue["name"]) for queue in queues} for name, queues in found.items()}
+
+
+def holders(settings: Settings, task_ids: Collection[str]) -> dict[str, set[str]]:
+    """Which of these tasks every worker has in hand or in reserve. All are asked: also such as nobody knows of."""
+    found = _ask(settings, "query_task", ids=list(task_ids))
+    return {name: set(tasks) for name, tasks in found.items()}
+
+
+def _ask(settings: Settings, command: str, *, destination: Sequence[str] | None = None, **arguments: Any) -> Any:
+    with Celery("inspection", broker=address(settings), set_as_current=False) as app:
+        limit = len(destination) if destination else None
+        inspector = app.control.inspect(destination=destination, timeout=TIMEOUT, limit=limit)
+        try:
+            return inspector._request(command, **arguments) or {}
+        except OperationalError as exc:
+            raise BrokerUnreachableError("the broker does not answer", why=str(exc), fix="celeryctl up") from None

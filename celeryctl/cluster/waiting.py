@@ -1,0 +1,58 @@
+"""Waiting until the cluster is in a certain state."""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from celeryctl.cluster.overview import Collector
+from celeryctl.errors import WaitTimeoutError
+from celeryctl.pipeline.conditions import MISSING, Parsed, Values
+
+
+def values(document: Mapping[str, Any]) -> Values:
+    """What conditions look at, from the document of the stats. None where it cannot be told."""
+    queues, datasets, workers = document["queues"], document["datasets"], document["workers"]
+    missing = {f"{MISSING}{one['name']}": one["missing"] for one in datasets or ()}
+    return {
+        "queue": None if queues is None else sum(queue["waiting"] for queue in queues),
+        "unacked": None if queues is None else sum(queue["unacked"] for queue in queues),
+        "running": None if datasets is None else _with_status(datasets, "running"),
+        "failed": None if datasets is None else _with_status(datasets, "failed"),
+        "quarantined": None if datasets is None else sum(one["quarantined"] for one in datasets),
+        "workers": None if workers is None else sum(worker["alive"] for worker in workers),
+        **missing,
+    }
+
+
+def told(found: Values) -> str:
+    """The values in words."""
+    return ", ".join(f"{name} is {'not known' if value is None else value}" for name, value in found.items())
+
+
+def _with_status(datasets: list[dict[str, Any]], status: str) -> int:
+    """How many data sets' newest run has this status; only the newest can be running."""
+    return sum(one["last_run"] is not None and one["last_run"]["status"] == status for one in datasets)
+
+
+def wait_for(
+    condition: Parsed, *, timeout: float | None, every: float, away: Callable[[tuple[str, ...]], None]
+) -> Values:
+    """Look again and again until it holds. Returns the values that it looked at.
+
+    ``away`` gets the problems of every look that has some, and once an empty tuple when they are over. Raises
+    WaitTimeoutError, with the last values.
+    """
+    collector, known = Collector(), False
+    deadline = None if timeout is None else time.monotonic() + timeout
+    while True:
+        document = collector.collect()
+        if (problems := tuple(document["problems"])) or known:
+            known = bool(problems)
+            away(problems)
+        found = {name: values(document).get(name) for name in condition.fields}
+        if condition.holds(found):
+            return found
+        left = every if deadline is None else deadline - time.monotonic()
+        if left <= 0:
+            raise WaitTimeoutError("it does not hold in time", why=told(found), fix="celeryctl stats")
+        time.sleep(min(every, left))

@@ -1,0 +1,107 @@
+"""Runs of the past: found by the beginning of an id, listed, and deleted when they are old."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import peewee
+
+from celeryctl.storage.database import database, session, transaction
+from celeryctl.storage.ledger import Batch, Run
+
+CHUNK = 1000  # rows deleted in one transaction
+
+# What is running, each data set's newest run, and the newest that counts for the schedule (see coverage) are kept.
+PRUNE_RUNS = """
+DELETE FROM runs WHERE id IN (
+  SELECT r.id FROM runs r
+  WHERE r.status <> 'running' AND r.finished_at < now() - %(age)s
+    AND r.started_at < (SELECT max(n.started_at) FROM runs n WHERE n.dataset = r.dataset)
+    AND (r.record_limit IS NOT NULL OR r.trigger = 'seed' OR r.started_at < (
+      SELECT max(n.started_at) FROM runs n
+      WHERE n.dataset = r.dataset AND n.record_limit IS NULL AND n.trigger <> 'seed'))
+  ORDER BY r.finished_at LIMIT %(chunk)s FOR UPDATE SKIP LOCKED)
+"""
+PRUNE_SILENT = "DELETE FROM {table} WHERE seen_at < now() - %(age)s"
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """How many rows of the ledger were deleted, or would be."""
+
+    runs: int
+    workers: int
+    beats: int
+
+
+def by_prefix(prefix: str, most: int = 10) -> list[Run]:
+    """The runs whose id begins like this, newest first."""
+    with session():
+        text = peewee.Cast(Run.id, "text")
+        return list(Run.select().where(text.startswith(prefix.lower())).order_by(Run.started_at.desc()).limit(most))
+
+
+def newest(limit: int, *, dataset: str | None = None, status: str | None = None) -> list[Run]:
+    """The newest runs, newest first."""
+    query = Run.select().order_by(Run.started_at.desc(), Run.id).limit(limit)
+    if dataset:
+        query = query.where(Run.dataset == dataset)
+    if status:
+        query = query.where(Run.status == status)
+    with session():
+        return list(query)
+
+
+def children(run: Run) -> list[Run]:
+    """The runs that its end has opened."""
+    with session():
+        return list(Run.select().where(Run.parent == run.id).order_by(Run.started_at))
+
+
+def batches(run: Run) -> list[tuple[Batch, float]]:
+    """The run's open batches, each with the seconds until it is due."""
+    return _leases(Batch.run == run.id)
+
+
+def batch(batch_id: int | None) -> tuple[Batch, float] | None:
+    """This batch, with the seconds until it is due; None when it is done."""
+    return next(iter(_leases(Batch.id == batch_id)), None)
+
+
+def claimed_as(prefix: str) -> list[tuple[Batch, float]]:
+    """The open batches that a worker took as the task whose id begins like this."""
+    return _leases(Batch.task_id.startswith(prefix.lower()))
+
+
+def _leases(which: Any) -> list[tuple[Batch, float]]:
+    left = peewee.SQL("extract(epoch FROM t1.due - now())::float").alias("seconds")
+    with session():
+        found: Any = Batch.select(Batch, Run, left).join(Run).where(which).order_by(Batch.lo)
+        return [(one, one.seconds) for one in found]
+
+
+def prune(age: timedelta, *, dry_run: bool = False) -> Pruned:
+    """Delete what ended, or fell silent, longer ago than ``age``, in transactions of a thousand rows at most."""
+    if dry_run:
+        with transaction():
+            found = Pruned(_runs(age), *(_silent(table, age) for table in ("workers", "beats")))
+            database.rollback()
+            return found
+    runs = 0
+    while deleted := _committed(age):
+        runs += deleted
+    with transaction():
+        return Pruned(runs, *(_silent(table, age) for table in ("workers", "beats")))
+
+
+def _committed(age: timedelta) -> int:
+    with transaction():
+        return _runs(age, CHUNK)
+
+
+def _runs(age: timedelta, chunk: int | None = None) -> int:
+    return int(database.execute_sql(PRUNE_RUNS, {"age": age, "chunk": chunk}).rowcount)
+
+
+def _silent(table: str, age: timedelta) -> int:
+    return int(database.execute_sql(PRUNE_SILENT.format(table=table), {"age": age}).rowcount)

@@ -1,0 +1,54 @@
+"""A broker that can be stopped and started again at the same place."""
+
+import secrets
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import redis
+from waiting import eventually
+
+from celeryctl.local import wheels
+from celeryctl.local.ports import free_port
+
+
+class Broker:
+    """Valkey on a port that stays the same."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._port, password = folder, free_port(), secrets.token_hex(8)
+        self.url = f"redis://:{password}@127.0.0.1:{self._port}/0"
+        settings = f'port {self._port}\nbind 127.0.0.1\nrequirepass {password}\nsave ""\n'
+        (folder / "valkey.conf").write_text(settings)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        with (self._folder / "log").open("ab") as log:
+            self._process = subprocess.Popen([wheels.valkey(), "valkey.conf"], cwd=self._folder, stdout=log, stderr=log)
+        eventually(self._answers)
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait(10)
+
+    def _answers(self) -> bool:
+        with closing(redis.Redis.from_url(self.url)) as client:
+            try:
+                return bool(client.ping())
+            except redis.RedisError:
+                return False
+
+
+@contextmanager
+def new_broker() -> Iterator[Broker]:
+    """One that runs."""
+    with tempfile.TemporaryDirectory(prefix="celeryctl-tests-") as folder:
+        broker = Broker(Path(folder))
+        broker.start()
+        try:
+            yield broker
+        finally:
+            broker.stop()

@@ -1,0 +1,65 @@
+"""The examples of help and README, typed by a person whose cluster runs."""
+
+import shlex
+from collections.abc import Iterator
+
+import pytest
+from waiting import eventually
+
+from celeryctl.cli.table import COMMANDS
+from celeryctl.local.ports import free_port
+
+from .cockpit import Cockpit, ended, new_cockpit
+
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
+
+EXAMPLES = [one for entry in COMMANDS for one in entry.examples]
+# These go on until somebody ends them: what they say once they are at it, and the exit codes after Ctrl-C.
+LASTING = {
+    "worker": ("ready.", {1}),  # Celery's own code for it; SIGTERM ends it with 0
+    "beat": ("beat: Starting", {0}),
+    "flower": ("Visit me at", {0, 1}),  # 1 as long as it has not asked every worker
+    "api": ("Serving 1000 users", {0}),
+    "tail": ("users", {130}),
+    "logs -f": ("worker1", {130}),
+    "stats --watch": ("users", {0}),
+}
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cockpit]:
+    """A terminal in a folder whose cluster has fetched everything once."""
+    with new_cockpit() as cockpit:
+        cockpit.environment["FLOWER_PORT"] = str(free_port())
+        up = cockpit.filled()
+        yield cockpit
+        assert up.poll() is not None or ended(up)[0] == 0
+
+
+@pytest.mark.parametrize("example", [one for one in EXAMPLES if one != "down"])
+def test_an_example_does_what_it_says(cluster: Cockpit, example: str) -> None:
+    words = shlex.split(example)
+    for begin, (told, codes) in LASTING.items():
+        if example.startswith(begin):
+            last(cluster, words, told, codes)
+            return
+    done = cluster.run(*words)
+    assert done.returncode == 0, done
+    assert done.stdout + done.stderr
+
+
+def last(cluster: Cockpit, words: list[str], told: str, codes: set[int]) -> None:
+    """Start it, wait until it is at it, press Ctrl-C."""
+    said = cluster.folder / "said"
+    with said.open("wb") as file:
+        process = cluster.start(*words, stdout=file, stderr=file)
+        eventually(lambda: told in said.read_text(errors="replace") or process.poll() is not None, within=60)
+        assert told in said.read_text(errors="replace")
+        assert ended(process)[0] in codes, said.read_text(errors="replace")
+
+
+def test_down_ends_it() -> None:
+    with new_cockpit() as cockpit:
+        up = cockpit.up()
+        assert cockpit.run("down").returncode == 0
+        assert up.wait(30) == 0
