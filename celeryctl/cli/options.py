@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
 import typer
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
 from celeryctl import logs
+from celeryctl.errors import UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -68,11 +69,35 @@ class Command(TyperCommand):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **{**kwargs, "rich_markup_mode": None})
-        donor = typer.Typer(add_completion=False)
-        donor.command()(_options)
-        for param in get_command(donor).params:
-            param.expose_value = False
-            self.params.append(param)
+        self.params += _common()
+
+
+class Group(TyperGroup):
+    """A group that does something when it stands alone: then it takes the common options, too."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{**kwargs, "rich_markup_mode": None})
+        self.params += _common()
+
+    def invoke(self, ctx: Any) -> Any:
+        given = [param for param in self.params if ctx.params.get(param.name) or getattr(common, param.name, None)]
+        if ctx._protected_args and given:
+            name, subcommand = given[0].opts[0], ctx._protected_args[0]
+            raise UsageError(
+                f"{name} stands after {subcommand}",
+                why="before it, it would be about the group alone",
+                fix=f"celeryctl help {ctx.info_name} {subcommand}",
+            )
+        return super().invoke(ctx)
+
+
+def _common() -> list[Any]:
+    donor = typer.Typer(add_completion=False)
+    donor.command()(_options)
+    params = get_command(donor).params
+    for param in params:
+        param.expose_value = False
+    return params
 
 
 def console() -> "Console":

@@ -23,7 +23,7 @@ def command(
     from celeryctl.settings import parse_duration
     from celeryctl.storage import history
 
-    age = parse_duration(older_than)
+    age = parse_duration(older_than, nothing=True)
     with access.to_read(options.context()):
         pruned = history.prune(age, dry_run=dry_run)
     if json:

@@ -6,7 +6,9 @@ import typer
 
 from celeryctl.cli import completion, options
 
-app = typer.Typer(help="Show what is due when; pause, resume, run a data set.", invoke_without_command=True)
+app = typer.Typer(
+    help="Show what is due when; pause, resume, run a data set.", invoke_without_command=True, cls=options.Group
+)
 Name = Annotated[
     str, typer.Argument(help="users, addresses, credit-cards, …, or all.", autocompletion=completion.datasets)
 ]

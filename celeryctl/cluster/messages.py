@@ -4,6 +4,7 @@ import base64
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from celeryctl.cluster.queues import PRIORITY_STEPS, QUEUE, address, broker
@@ -38,8 +39,8 @@ def waiting(settings: Settings) -> list[Message]:
 def delivered(settings: Settings) -> list[Message]:
     """Those that went to a worker which has not acknowledged them. Raises BrokerUnreachableError."""
     with broker(address(settings)) as client:
-        found: Any = client.hscan("unacked", count=MOST)[1]
-    return [_read(message, None) for message in _messages(found.values())]
+        found: Any = [raw for _, raw in islice(client.hscan_iter("unacked", count=MOST), MOST)]
+    return [_read(message, None) for message in _messages(found)]
 
 
 def _messages(raws: Iterable[bytes]) -> Iterable[Any]:

@@ -34,10 +34,12 @@ def wrong(value: str, noun: str, allowed: str) -> SettingsError:
     return SettingsError(f"{shortened(value)} is no {noun}", why=allowed)
 
 
-def parse_duration(text: str) -> timedelta:
-    """``30`` and ``30s``, ``5m``, ``24h``, ``1d``: more than nothing, at most 365 days."""
+def parse_duration(text: str, *, nothing: bool = False) -> timedelta:
+    """``30`` and ``30s``, ``5m``, ``24h``, ``1d``: more than nothing unless ``nothing`` will do, at most 365 days."""
     match = DURATION.fullmatch(text)
     found = timedelta(seconds=float(match[1]) * SECONDS[match[2]]) if match else timedelta()
+    if nothing and match and not found:
+        return found
     if not timedelta() < found <= LONGEST:
         raise wrong(text, "duration", "a duration is written 30, 30s, 5m, 24h or 1d; more than 0, at most 365d")
     return found

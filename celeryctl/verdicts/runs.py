@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from celeryctl.cluster.messages import MOST
 from celeryctl.pipeline.context import Context
 from celeryctl.storage import history, pause
 from celeryctl.storage.ledger import Batch, Run
@@ -81,9 +82,13 @@ def _unclaimed(batches: list[Batch], scene: Scene) -> tuple[str, list[str], str]
     queued = [message for batch_id in ids if (message := scene.queued(batch_id))]
     if queued:
         place = queued[0].position or 0
-        return _stuck(scene, "queued", [f"It waits in the queue at place {place} of {len(scene.waiting)}."], "")
+        of = f"more than {len(scene.waiting):,}" if scene.is_cut else f"{len(scene.waiting)}"
+        return _stuck(scene, "queued", [f"It waits in the queue at place {place} of {of}."], "")
     if scene.unseen:
         return "queued", [f"No worker has it, and the queue cannot be seen: {scene.unseen}."], "celeryctl doctor"
+    if scene.is_cut:
+        because = [f"No worker has it; its message is not among the first {MOST:,} of the queue, which alone are seen."]
+        return _stuck(scene, "queued", because, "")
     return _stuck(scene, "lost", ["No worker has it and no message is under way."], "It is announced again in seconds.")
 
 

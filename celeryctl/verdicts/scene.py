@@ -34,6 +34,11 @@ class Scene:
     def has_beat(self) -> bool:
         return any(beat.alive and beat.active for beat in self.snapshot.beats or [])
 
+    @property
+    def is_cut(self) -> bool:
+        """Whether there may be more messages than were looked at."""
+        return max(len(self.waiting), len(self.delivered)) >= messages.MOST
+
     def queued(self, batch_id: int) -> Message | None:
         """The message that would bring this batch to a worker."""
         return next((one for one in self.waiting if one.batch_id == batch_id), None)

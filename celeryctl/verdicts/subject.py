@@ -21,13 +21,12 @@ def why(context: Context, text: str, *, external: bool = False) -> Verdict:
     """
     number = NUMBER.fullmatch(text)
     user = users.find_user(text, external=external) if number else None
-    if external or not lookup.ID.fullmatch(text):
+    short = number and len(text) < SHORT  # nobody types so little of an id
+    if external or short or not lookup.ID.fullmatch(text):
         if user is None:
             raise CeleryctlError(f"there is no user {text}", why="no row has this id", fix="celeryctl users list")
         return users.of_user(context, user)
     found = history.by_prefix(text)
-    if user and len(text) < SHORT:
-        found = []  # nobody types so little of an id
     if user and found:
         raise UsageError(
             f"{text} may be user {text} or run {str(found[0].id)[:12]}",

@@ -70,12 +70,14 @@ def test_without_any_run_the_next_command_is_told(run: Run, database: str) -> No
     (["runs", "abc", "--status", "failed"], 2, "does not go with"),
     (["runs", "--dataset", "user"], 2, "there is no data set 'user'"),
     (["runs", "--limit", "0"], 2, "--limit"),
-    (["why", "77"], 1, "no user, run or open task is called 77"),
+    (["why", "77"], 1, "there is no user 77"),
     (["why", "abf"], 1, "no user, run or open task is called abf"),
     (["why", "77", "--external"], 1, "there is no user 77"),
     (["why", "x y"], 1, "there is no user"),
     (["schedule", "pause", "nobody"], 2, "there is no data set 'nobody'"),
     (["schedule", "stop"], 2, "stop"),
+    (["schedule", "--json", "pause", "users"], 2, "--json stands after pause"),
+    (["schedule", "-q", "pause", "users"], 2, "--quiet stands after pause"),
     (["prune"], 2, "--older-than"),
     (["prune", "--older-than", "yesterday"], 2, "no duration"),
     (["wait"], 2, "--for"),
@@ -106,6 +108,13 @@ def test_the_schedule_shows_what_is_paused_and_resumes_it(run: Run, ledger: str)
     assert json.loads(run("stats", "--json").out)["datasets"][0]["paused"]
     resumed = json.loads(run("schedule", "resume", "all", "--json").out)["schedule"]
     assert [one["paused"] for one in resumed] == [False] * 3
+
+
+def test_the_schedule_alone_takes_the_common_options(run: Run, ledger: str) -> None:
+    plain = run("schedule")
+    for word in ("-q", "-v", "--no-color", "--debug"):
+        assert run("schedule", word) == plain
+    assert run("schedule", "pause", "users", "-q").code == 0
 
 
 def test_why_tells_a_user_and_a_run(run: Run, ledger: str) -> None:
@@ -142,6 +151,7 @@ def test_prune_says_what_goes_and_keeps_what_counts(run: Run, ledger: str) -> No
     assert run("prune", "--older-than", "30d", "--dry-run").out == "would be deleted: 1 runs, 0 workers, 0 beats\n"
     assert json.loads(run("prune", "--older-than", "30d", "--json").out)["deleted"]["runs"] == 1
     assert run("prune", "--older-than", "30d").out == "deleted: 0 runs, 0 workers, 0 beats\n"
+    assert run("prune", "--older-than", "0s").code == 0
     assert run("runs", "abd").code == 0
 
 

@@ -14,9 +14,11 @@ import redis
 from waiting import eventually
 
 from celeryctl import services
+from celeryctl.cluster import messages
 from celeryctl.cluster.app import App, create_app
 from celeryctl.cluster.publish import announce
 from celeryctl.errors import CeleryctlError, UsageError
+from celeryctl.http import RateBudget
 from celeryctl.pipeline.context import Context
 from celeryctl.storage import batches, misses, pause
 from celeryctl.storage.database import transaction
@@ -138,6 +140,38 @@ def test_a_lost_message_is_announced_again_if_there_is_a_beat(desk: Desk) -> Non
     says(desk.why(opened.run.id), "lost", "No beat is active", following="celeryctl beat")
     led()
     says(desk.why(opened.run.id), "lost", "announced again in seconds")
+
+
+def test_behind_more_messages_than_are_looked_at_it_is_not_called_lost(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(messages, "MOST", 3)
+    announce(desk.app, [10**9 + number for number in range(5)])
+    opened = desk.open()
+    alive()
+    led()
+    verdict = desk.why(opened.run.id)
+    says(verdict, "queued", "not among the first")
+    assert "announced" not in " ".join(verdict.because)
+
+
+def test_a_source_that_asked_for_a_pause_holds_back_what_is_in_work(desk: Desk) -> None:
+    opened = desk.open()
+    assert batches.claim(opened.batches[0], holder="w@h")
+    alive()
+    RateBudget.from_settings(desk.context.settings).pause("users", 60)
+    says(desk.why(opened.run.id), "in work", r"The source of users has asked for a pause, which lasts \d+ s more")
+
+
+def test_a_rate_budget_that_is_used_up_is_told(desk: Desk) -> None:
+    home = desk.context.settings.home.parent
+    urls = str(desk.context.settings.database_url), str(desk.context.settings.redis_url)
+    limited = Desk(desk.app, context(settings(*urls, home, USERS_RATE_LIMIT="1/h"), home))
+    opened = desk.open()
+    assert batches.claim(opened.batches[0], holder="w@h")
+    alive()
+    RateBudget.from_settings(limited.context.settings).wait("users")
+    says(limited.why(opened.run.id), "in work", r"The rate budget of users \(1/h\) is used up")
 
 
 def test_a_pause_is_told(desk: Desk) -> None:
