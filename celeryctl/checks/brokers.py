@@ -79,7 +79,8 @@ def _password(patient: Patient) -> Result:
 
 def _lets_in(place: dict[str, Any]) -> bool:
     once = Retry(NoBackoff(), 0)
-    pool = redis.ConnectionPool(**place, socket_timeout=TIMEOUT, socket_connect_timeout=TIMEOUT, retry=once)
+    limits = {"socket_timeout": TIMEOUT, "socket_connect_timeout": TIMEOUT, "retry": once}
+    pool = redis.ConnectionPool(**{**place, **limits})
     with closing(pool), redis.Redis(connection_pool=pool) as stranger:
         try:
             return bool(stranger.ping())

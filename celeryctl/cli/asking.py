@@ -7,13 +7,13 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from celeryctl.cluster.overview import FROM_DATABASE, Collector
-from celeryctl.errors import CeleryctlError
 from celeryctl.local import access
 from celeryctl.pipeline.context import Context
 
 # Whoever quits does not wait for a server that is silent; an embedded one that we have started is to be stopped.
 END_WITHIN = 20.0
 END_WITHIN_UNANSWERED = 1.0
+LATE = 3.0  # seconds after which an answer that does not come is told
 Document = dict[str, Any]
 
 
@@ -34,7 +34,8 @@ class Asker:
         """End it; one that waits for a server that is silent ends with the process."""
         self._over.set()
         self._now.set()
-        self._thread.join(END_WITHIN if self.known.answers else END_WITHIN_UNANSWERED)
+        silent = not self.paused and time.monotonic() - self.known.at > self.every + LATE
+        self._thread.join(END_WITHIN if self.known.answers and not silent else END_WITHIN_UNANSWERED)
 
     def hurry(self) -> None:
         """Ask now."""
@@ -65,10 +66,7 @@ def documents(context: Context, rest: Callable[[], bool]) -> Generator[Document,
             if not rest():
                 return
             if document["problems"]:
-                try:
-                    watch.renew(lost=document["datasets"] is None)
-                except CeleryctlError:
-                    continue  # half-written settings: what is known is told by the next document
+                watch.renew(lost=document["datasets"] is None)
 
 
 class Known:

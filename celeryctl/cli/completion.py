@@ -1,7 +1,9 @@
 """What a shell is offered when Tab is pressed on an argument. What cannot be had at once is not offered."""
 
 from collections.abc import Iterator
+from functools import partial
 
+WITHIN = 0.2  # seconds that a database has to answer
 SHORT = 8  # characters of a run's id, as everything shows it
 
 
@@ -14,13 +16,14 @@ def datasets(incomplete: str) -> Iterator[tuple[str, str]]:
 def runs(incomplete: str) -> Iterator[tuple[str, str]]:
     """Ids of the newest runs, from a database that is there; none is started for it."""
     from celeryctl.errors import CeleryctlError
+    from celeryctl.local import threads
     from celeryctl.settings import Environment
     from celeryctl.storage.recent import recent
 
     try:
         url = Environment.read().get("DATABASE_URL")
-        found = recent(url) if url else []
-    except CeleryctlError:
+        found = threads.start(partial(recent, url)).result(WITHIN) if url else []
+    except (CeleryctlError, TimeoutError):
         found = []
     for run_id, told in found:
         shown = run_id if len(incomplete) > SHORT else run_id[:SHORT]

@@ -14,7 +14,7 @@ def command(
     run: Annotated[
         str | None, typer.Argument(help="Only this run, until it is over.", autocompletion=completion.runs)
     ] = None,
-    lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="How many lines of the past.")] = 20,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=0, max=10_000, help="How many lines of the past.")] = 20,
     since: Annotated[str | None, typer.Option("--since", help="Nothing older than this, like 10m.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")] = False,
 ) -> None:
@@ -22,25 +22,24 @@ def command(
 
     With a run's id it ends with that run, and with its exit code: 0 done, 3 done in part, 1 or 69 failed.
     """
+    from functools import partial
+
     from celeryctl.cluster.tail import Tail
     from celeryctl.local import access
     from celeryctl.pipeline import lookup, orders
     from celeryctl.services import reading
     from celeryctl.settings import parse_duration
-    from celeryctl.storage.feed import ENDED, current
+    from celeryctl.storage.feed import current
 
     age = parse_duration(since) if since else None
     with access.Watch(options.context()) as watch:
         with reading():
             found = lookup.find_run(run) if run else None
-            tail = Tail(found, renew=watch.renew)
+            tail = Tail(found, renew=partial(watch.renew, lost=True))
         for moment in tail.past(lines, age):
             _show(moment, json=json)
-        if found is None or current(found.id).status == "running":
-            for moment in tail.follow():
-                _show(moment, json=json)
-                if found and moment.kind == ENDED:
-                    break
+        for moment in tail.follow():
+            _show(moment, json=json)
         if found:
             raise typer.Exit(orders.exit_code([current(found.id)]))
 

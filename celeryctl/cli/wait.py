@@ -35,9 +35,9 @@ def command(
 
     with access.Watch(context) as watch:
 
-        def away(problems: tuple[str, ...]) -> None:
+        def away(problems: tuple[str, ...], lost: bool) -> None:
             options.notice_once(*problems or ("Everything answers again",))
-            watch.renew()
+            watch.renew(lost=lost)
 
         found = wait_for(wanted, timeout=limit, every=every, away=away)
     if json:

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from celeryctl.ages import span
 from celeryctl.cli import options
-from celeryctl.cli.asking import Asker, Document, documents
+from celeryctl.cli.asking import LATE, Asker, Document, documents
 from celeryctl.cli.keyboard import END, SUSPEND, Keyboard
 from celeryctl.cli.stats import is_ascii_only, show
 from celeryctl.pipeline.context import Context
@@ -21,7 +21,6 @@ from celeryctl.views.stats import Status, render
 
 INTERVALS = (timedelta(milliseconds=100), timedelta(hours=1))
 STEPS = (0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)  # seconds between two refreshes, for + and -
-LATE = 3.0  # seconds after which an answer that does not come is told
 HELP = "q quit p pause + slower - faster ? hide"
 QUIT = f"qQ\x04{END}"
 

@@ -67,7 +67,8 @@ class Events:
             with receiver.consumer_context() as (own, _, _):
                 self._say_back()
                 while not self._over.is_set():
-                    with suppress(TimeoutError):
+                    # Anybody who may publish can send an event that is none.
+                    with suppress(TimeoutError, TypeError, ValueError, KeyError, AttributeError, OverflowError):
                         own.drain_events(timeout=LOOK)
 
     def _handle(self, event: Mapping[str, Any]) -> None:

@@ -10,7 +10,7 @@ from celeryctl.errors import CeleryctlError
 from celeryctl.services import context
 from celeryctl.storage import coverage
 from celeryctl.storage.database import session
-from celeryctl.storage.feed import ENDED, PROGRESS, Feed, Moment, Pace
+from celeryctl.storage.feed import DELETED, ENDED, PROGRESS, Feed, Moment, Pace
 from celeryctl.storage.ledger import Run
 from celeryctl.storage.notices import Notices
 
@@ -36,7 +36,10 @@ class Tail:
         return self._feed.past(count, age=age, run_id=self._run_id)
 
     def follow(self) -> Iterator[Moment]:
-        """What happens from now on, for ever, or until the run that is followed is over."""
+        """What happens from now on, for ever, or until the run that is followed is over or deleted."""
+        known = self._feed.known.get(self._run_id) if self._run_id else None
+        if self._run_id and (known is None or known.status != "running"):
+            return
         notices = Notices(lambda: str(context().settings.database_url))
         events = Events(lambda: context().settings.redis_url)
         try:
@@ -45,7 +48,7 @@ class Tail:
                 for moment in (*events.new(), *self._look(told)):
                     if self._concerns(moment):
                         yield moment
-                        if moment.kind == ENDED and self._run_id:
+                        if moment.kind in (ENDED, DELETED) and self._run_id:
                             return
         finally:
             events.close()

@@ -35,12 +35,12 @@ def _with_status(datasets: list[dict[str, Any]], status: str) -> int:
 
 
 def wait_for(
-    condition: Parsed, *, timeout: float | None, every: float, away: Callable[[tuple[str, ...]], None]
+    condition: Parsed, *, timeout: float | None, every: float, away: Callable[[tuple[str, ...], bool], None]
 ) -> Values:
     """Look again and again until it holds. Returns the values that it looked at.
 
-    ``away`` gets the problems of every look that has some, and once an empty tuple when they are over. Raises
-    WaitTimeoutError, with the last values.
+    ``away`` gets the problems of every look that has some, and whether the database is among them; once an empty tuple
+    when they are over. Raises WaitTimeoutError, with the last values.
     """
     collector, known = Collector(), False
     deadline = None if timeout is None else time.monotonic() + timeout
@@ -48,7 +48,7 @@ def wait_for(
         document = collector.collect()
         if (problems := tuple(document["problems"])) or known:
             known = bool(problems)
-            away(problems)
+            away(problems, document["datasets"] is None)
         found = {name: values(document).get(name) for name in condition.fields}
         if condition.holds(found):
             return found

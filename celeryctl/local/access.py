@@ -49,16 +49,18 @@ class Watch(ExitStack):
         self._open(context)
 
     def renew(self, *, lost: bool = False) -> None:
-        """After something was away: an `up` that was started since has other servers. Raises SettingsError.
+        """After something was away: an `up` that was started since has other servers.
 
         ``lost`` says that the database is what was away: an embedded one may have come, or is to be started again.
         """
-        if _servers(Environment.read()) != self._servers:
+        try:
+            changed = _servers(Environment.read()) != self._servers
+            context = Context.read() if changed else self._context
+        except CeleryctlError:
+            return  # half-written settings: they are read again the next time
+        if changed or lost:
             self.close()
-            self._open(Context.read())
-        elif lost:
-            self.close()
-            self._open(self._context)
+            self._open(context)
 
     def _open(self, context: Context) -> None:
         self._context, self._servers = context, _servers(context.settings.environment)

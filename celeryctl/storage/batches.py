@@ -103,6 +103,8 @@ def finish(claimed: Claim, outcome: Outcome, works: Works, keyring: Keyring, *, 
         if not _drop(claimed):
             return None
         work = works[claimed.run.dataset]
+        if outcome.missed and not work.listing:
+            _hold_users(outcome)
         written = upsert(work.model, key, outcome.rows, keyring)
         clear(work, key, outcome.rows)
         record(work, outcome.missed)
@@ -172,6 +174,12 @@ def reconcile(publish: Callable[[int], object], queued: Callable[[], int]) -> in
     for batch_id in lost:
         publish(batch_id)
     return len(lost)
+
+
+def _hold_users(outcome: Outcome) -> None:
+    """Keep the users of rows and misses from being deleted, before anything else is locked that a deletion wants."""
+    ids = sorted({*(row["user"] for row in outcome.rows), *(int(missed.key) for missed in outcome.missed)})
+    database.execute_sql("SELECT FROM users WHERE id = ANY (%s) ORDER BY id FOR KEY SHARE", (ids,))
 
 
 def _drop(claimed: Claim) -> bool:

@@ -8,6 +8,7 @@ import peewee
 
 from celeryctl.storage.database import database, session, transaction
 from celeryctl.storage.ledger import Batch, Run
+from celeryctl.storage.snapshot import ALIVE
 
 CHUNK = 1000  # rows deleted in one transaction
 
@@ -22,7 +23,7 @@ DELETE FROM runs WHERE id IN (
       WHERE n.dataset = r.dataset AND n.record_limit IS NULL AND n.trigger <> 'seed'))
   ORDER BY r.finished_at LIMIT %(chunk)s FOR UPDATE SKIP LOCKED)
 """
-PRUNE_SILENT = "DELETE FROM {table} WHERE seen_at < now() - %(age)s"
+PRUNE_SILENT = "DELETE FROM {table} WHERE seen_at < now() - greatest(%(age)s, %(alive)s)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,4 +105,4 @@ def _runs(age: timedelta, chunk: int | None = None) -> int:
 
 
 def _silent(table: str, age: timedelta) -> int:
-    return int(database.execute_sql(PRUNE_SILENT.format(table=table), {"age": age}).rowcount)
+    return int(database.execute_sql(PRUNE_SILENT.format(table=table), {"age": age, "alive": ALIVE}).rowcount)

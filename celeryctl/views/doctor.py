@@ -26,11 +26,6 @@ WORDS: dict[State, str] = {
     "skipped": "skipped",
 }
 QUIET: tuple[State, ...] = ("ok", "skipped")
-AFTER = {
-    0: "Next: celeryctl stats",
-    1: "Next: celeryctl doctor --fix",
-    69: "Next: celeryctl doctor, once that is mended",
-}
 
 
 def as_json(report: Report) -> dict[str, Any]:

@@ -95,7 +95,7 @@ def detail(run: Run, children: Sequence[Run], batches: Sequence[tuple[Batch, flo
     for name, value in _facts(run, now):
         grid.add_row(Text(name, "bold"), value if isinstance(value, Text) else plain(value))
     for child in children:
-        grid.add_row(Text("opened", "bold"), Text(f"{child.dataset} {str(child.id)[:8]}, {child.status}"))
+        grid.add_row(Text("opened", "bold"), plain(f"{child.dataset} {str(child.id)[:8]}, {child.status}"))
     for batch, left in batches:
         grid.add_row(Text("batch", "bold"), plain(_batch(batch, left)))
     short = str(run.id)[:8]

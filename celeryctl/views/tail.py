@@ -35,7 +35,7 @@ def line(moment: Moment) -> Text:
 def _of_run(kind: str, run: Run) -> Text:
     short = str(run.id)[:8]
     if kind == OPENED:
-        return Text(f"run {short} opened, by {run.trigger}")
+        return Text(f"run {short} opened, by {one_line(run.trigger)}")
     if kind == PROGRESS:
         share = f", {100 * done(run) // run.expected} %" if run.expected else ""
         of = f" of {run.expected:,}" if run.expected else ""

@@ -24,6 +24,6 @@ def as_json(verdict: Verdict) -> dict[str, Any]:
 def render(verdict: Verdict) -> Group:
     """The verdict, its reasons, the next command."""
     style = "green" if verdict.state in GOOD else "red" if verdict.state in BAD else "yellow"
-    head = Text.assemble(f"{verdict.subject}: ", (one_line(verdict.state), f"bold {style}"))
+    head = Text.assemble(f"{one_line(verdict.subject)}: ", (one_line(verdict.state), f"bold {style}"))
     reasons = (Text(f"  {one_line(reason)}") for reason in verdict.because)
-    return Group(head, *reasons, Text(f"\nNext: {verdict.next}", "dim"))
+    return Group(head, *reasons, Text(f"\nNext: {one_line(verdict.next)}", "dim"))

@@ -1,6 +1,7 @@
 """What the shells are offered: commands, data sets, ids of runs."""
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -92,3 +93,12 @@ print([name for name in {HEAVY!r} if name in sys.modules])
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_a_database_that_is_silent_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setenv("DATABASE_URL", f"postgresql://u:p@127.0.0.1:{silent.getsockname()[1]}/x")
+        monkeypatch.setattr(completion, "WITHIN", 0.01)
+        assert list(completion.runs("")) == []
+        silent.settimeout(10)
+        silent.accept()[0].close()  # it was asked, and is still being waited for where nobody looks

@@ -85,6 +85,7 @@ def test_without_any_run_the_next_command_is_told(run: Run, database: str) -> No
     (["wait", "--for", "running=1", "--timeout", "0"], 2, "no duration"),
     (["tail", "ab"], 2, "several runs begin with ab"),
     (["tail", "--since", "-3s"], 2, "no duration"),
+    (["tail", "-n", "99999999999999999999"], 2, "-n"),
     (["stats", "--interval", "1s"], 2, "--interval goes with --watch only"),
     (["stats", "--watch", "--interval", "never"], 2, "no duration"),
 ])  # fmt: skip

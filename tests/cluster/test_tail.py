@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from broker import Broker, new_broker
+from celery import Celery
 from screen import terminal
 from waiting import eventually
 
@@ -158,6 +159,30 @@ def test_the_past_is_as_long_as_is_asked_for(cluster: Cluster) -> None:
                    batch_size=1).execute()  # fmt: skip
     recent.says("by late")
     assert "failed" not in recent.text
+
+
+def test_an_event_that_is_none_is_passed_over(cluster: Cluster) -> None:
+    cluster.work()
+    tail = cluster.tail()
+    following(tail)
+    with Celery("stranger", broker=cluster.broker.url, set_as_current=False) as app:
+        with app.events.default_dispatcher(hostname="x") as dispatcher:
+            dispatcher.send("task-failed", timestamp="abc")
+        app.send_task("celeryctl.fetch.users")
+    tail.says("celeryctl.fetch.users")
+    assert "Traceback" not in tail.text
+
+
+def test_a_run_that_is_deleted_is_followed_no_longer(cluster: Cluster) -> None:
+    with transaction():
+        Run.insert(dataset="users", trigger="test", id="abcdef00-0000-4000-8000-000000000000", page_size=1,
+                   batch_size=1).execute()  # fmt: skip
+    tail = cluster.tail("abcdef")
+    following(tail)
+    with transaction():
+        Run.delete().execute()
+    tail.says("run abcdef00 was deleted")
+    eventually(lambda: not tail.lives)
 
 
 def test_ctrl_c_ends_it(cluster: Cluster) -> None:

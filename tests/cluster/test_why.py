@@ -1,5 +1,6 @@
 """Verdicts: why a run or a task is where it is, why a user lacks what it lacks."""
 
+import io
 import os
 import re
 import signal
@@ -11,6 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 import redis
+from rich.console import Console
 from waiting import eventually
 
 from celeryctl import services
@@ -25,6 +27,7 @@ from celeryctl.storage.database import transaction
 from celeryctl.storage.runs import Opened, Order
 from celeryctl.verdicts.subject import why
 from celeryctl.verdicts.verdict import Verdict
+from celeryctl.views import why as views
 
 from .kit import context, process, rows, settings, sources, value, worker
 
@@ -293,3 +296,11 @@ def test_a_task_behind_a_stopped_worker_is_stuck_and_its_worker_named(
                 os.kill(one.pid, signal.SIGCONT)
         eventually(lambda: desk.why(opened.run.id).state == "succeeded", within=40)
     services.use(None)
+
+
+def test_what_a_stranger_put_into_the_broker_does_not_move_the_cursor() -> None:
+    evil = "dead\x1b]0;owned\x07"
+    out = io.StringIO()
+    Console(file=out, color_system=None).print(views.render(Verdict(f"task {evil}", "queued", (evil,), evil)))
+    assert "\x1b" not in out.getvalue()
+    assert "\x07" not in out.getvalue()

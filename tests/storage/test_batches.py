@@ -1,17 +1,20 @@
 """Batches: claimed by one, fenced, renewed, given up, split, put back, announced again."""
 
 import threading
+from contextlib import closing
+from typing import Any
 
+import psycopg2
 import pytest
 from waiting import eventually
 
 from celeryctl.errors import RefusedError
 from celeryctl.storage import batches
-from celeryctl.storage.database import database, session, transaction
+from celeryctl.storage.database import connect_once, database, session, transaction
 from celeryctl.storage.ledger import Batch
 from celeryctl.storage.misses import Missed
 
-from .ledgerkit import WORKS, drain, finish, open_batches, order, overdue, people, reload, sql, take
+from .ledgerkit import PLACE, WORKS, drain, finish, open_batches, order, overdue, people, reload, sql, take
 
 pytestmark = pytest.mark.integration
 BLOCKED = "SELECT count(*) FROM pg_locks WHERE NOT granted"
@@ -228,3 +231,36 @@ def test_a_lost_run_of_batches_is_deleted_with_its_run() -> None:
     sql("DELETE FROM runs WHERE id = %s", str(opened.run.id))
     with session():
         assert Batch.select().count() == 0
+
+
+def test_a_batch_with_misses_and_the_deletion_of_its_users_wait_for_each_other(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    low, *_, high = people(3)
+    opened = order()
+    claim = take(opened.batches[0])
+    failures: list[str] = []
+
+    def delete() -> None:
+        with closing(connect_once(database_url)) as connection, connection.cursor() as cursor:
+            try:
+                cursor.execute("DELETE FROM users WHERE id IN (%s, %s)", (low, high))
+            except psycopg2.Error as exc:
+                failures.append(type(exc).__name__)
+
+    deleting = threading.Thread(target=delete)
+    written = batches.upsert
+
+    def slow(*args: Any) -> Any:
+        found = written(*args)
+        deleting.start()
+        with closing(connect_once(database_url)) as other, other.cursor() as cursor:
+            eventually(lambda: cursor.execute(BLOCKED) or cursor.fetchone()[0])
+        return found
+
+    monkeypatch.setattr(batches, "upsert", slow)
+    assert finish(claim, Missed(str(low), "none"), rows=[{"user": high, **PLACE}]) is not None
+    deleting.join(30)
+    assert failures == []
+    assert sql("SELECT count(*) FROM users") == [(1,)]
+    assert sql("SELECT (SELECT count(*) FROM misses), (SELECT count(*) FROM addresses)") == [(0, 0)]

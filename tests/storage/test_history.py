@@ -129,3 +129,10 @@ def test_many_are_deleted_in_portions(monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(8):
         past(40 + number, number=number)
     assert history.prune(timedelta(days=30)).runs == 7
+
+
+def test_who_lives_is_kept_however_short_the_age() -> None:
+    for name, seconds in (("live", 10), ("dead", 60)):
+        sql("INSERT INTO beats VALUES (%s, now() - %s * interval '1 second', true)", name, seconds)
+    assert history.prune(timedelta(seconds=1)) == Pruned(0, 0, 1)
+    assert sql("SELECT name FROM beats") == [("live",)]

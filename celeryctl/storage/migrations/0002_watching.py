@@ -22,8 +22,10 @@ CREATE INDEX runs_started_at ON runs (started_at DESC);
 CREATE INDEX runs_finished_at ON runs (finished_at);
 
 ALTER TABLE misses ADD user_id bigint REFERENCES users ON DELETE CASCADE;
-UPDATE misses SET user_id = key::bigint WHERE dataset <> 'users' AND key ~ '^[0-9]{1,18}$'
-  AND EXISTS (SELECT FROM users u WHERE u.id = key::bigint);
+-- Only what hangs on users knows the outcome none; of other people's data sets nothing else can be told here.
+UPDATE misses m SET user_id = u.id FROM users u
+WHERE m.key = u.id::text AND (m.dataset IN ('addresses', 'credit_cards') OR m.outcome = 'none');
+DELETE FROM misses WHERE outcome = 'none' AND user_id IS NULL;
 CREATE INDEX misses_user_id ON misses (user_id);
 ALTER TABLE misses DROP CONSTRAINT misses_outcome_check;
 ALTER TABLE misses ADD CONSTRAINT misses_outcome_check CHECK (outcome IN ('rejected', 'failed', 'none', 'gone'));
