@@ -22,8 +22,6 @@ def command(
 
     With a run's id it ends with that run, and with its exit code: 0 done, 3 done in part, 1 or 69 failed.
     """
-    from functools import partial
-
     from celeryctl.cluster.tail import Tail
     from celeryctl.local import access
     from celeryctl.pipeline import lookup, orders
@@ -35,7 +33,7 @@ def command(
     with access.Watch(options.context()) as watch:
         with reading():
             found = lookup.find_run(run) if run else None
-            tail = Tail(found, renew=partial(watch.renew, lost=True))
+            tail = Tail(found, renew=watch.renew)
         for moment in tail.past(lines, age):
             _show(moment, json=json)
         for moment in tail.follow():

@@ -11,6 +11,7 @@ import redis
 from celery import Celery
 from kombu.exceptions import KombuError, OperationalError
 
+from celeryctl.cluster.app import CONFIGURATION
 from celeryctl.logs import mask
 from celeryctl.storage.feed import Moment
 
@@ -18,21 +19,25 @@ TYPES = ("task-received", "task-failed", "task-retried")
 ASKED = "celeryctl.fetch."  # what a message asks for, unlike the ledger's own batches
 LOOK = 1.0  # seconds between two looks at whether it is over
 RETRY = 1.0  # seconds between two attempts to connect again
+SILENCE = 10  # looks; workers send a heartbeat every 2 s, so by then there is no worker or the connection is dead
 BROKER_AWAY, BROKER_BACK = "broker-away", "broker-back"
+# Anybody who may publish can send what is no event.
+MALFORMED = (TypeError, ValueError, LookupError, AttributeError, OverflowError)
 FAULTS = (OperationalError, KombuError, redis.RedisError, OSError)
 
 
 class Events:
     """Receives events in a thread of its own, and connects again where the broker comes back.
 
-    ``url`` is asked for at every attempt: the broker may come back on another port.
+    ``url`` is asked for at every attempt: the broker may come back on another port. ``away`` says that it does not
+    answer now.
     """
 
     def __init__(self, url: Callable[[], str | None]) -> None:
         self._url = url
         self._found: queue.SimpleQueue[Moment] = queue.SimpleQueue()
         self._over = threading.Event()
-        self._away = False
+        self.away = False
         threading.Thread(target=self._run, name="events", daemon=True).start()
 
     def new(self) -> list[Moment]:
@@ -57,19 +62,22 @@ class Events:
                     self._receive(url)
             except FAULTS as exc:
                 self._say_away((str(exc) or type(exc).__name__).splitlines()[0])
-            self._over.wait(RETRY)
+            if self.away:
+                self._over.wait(RETRY)
 
     def _receive(self, url: str) -> None:
-        with Celery("tail", broker=url, set_as_current=False) as app, app.connection_for_read() as connection:
+        """Receive until it is over, the connection is lost, or nothing has come for long: a new one tells why."""
+        app = Celery("tail", broker=url, set_as_current=False)
+        app.conf.broker_transport_options = CONFIGURATION["broker_transport_options"]
+        with app, app.connection_for_read() as connection:
             connection.ensure_connection(max_retries=1, timeout=LOOK)
             receiver = app.events.Receiver(connection, handlers=dict.fromkeys(TYPES, self._handle))
             receiver.connect_max_retries = 1
             with receiver.consumer_context() as (own, _, _):
                 self._say_back()
-                while not self._over.is_set():
-                    # Anybody who may publish can send an event that is none.
-                    with suppress(TimeoutError, TypeError, ValueError, KeyError, AttributeError, OverflowError):
-                        own.drain_events(timeout=LOOK)
+                silent = 0
+                while silent < SILENCE and not self._over.is_set():
+                    silent = 0 if _drain(own) else silent + 1
 
     def _handle(self, event: Mapping[str, Any]) -> None:
         task = str(event.get("name") or "")
@@ -82,11 +90,22 @@ class Events:
         self._found.put(Moment(kind=event["type"], at=at, detail=detail))
 
     def _say_away(self, why: str) -> None:
-        if not self._away:
-            self._away = True
+        if not self.away:
+            self.away = True
             self._found.put(Moment(kind=BROKER_AWAY, detail={"error": mask(why)}))
 
     def _say_back(self) -> None:
-        if self._away:
-            self._away = False
+        if self.away:
+            self.away = False
             self._found.put(Moment(kind=BROKER_BACK))
+
+
+def _drain(connection: Any) -> bool:
+    """Receive one event, whatever it is; False when none came."""
+    try:
+        connection.drain_events(timeout=LOOK)
+    except TimeoutError:
+        return False
+    except MALFORMED:
+        return True
+    return True

@@ -21,9 +21,12 @@ BATCHES = {"claimed": "batch-begun", "done": "batch-done", "released": "batch-re
 
 
 class Tail:
-    """Follows one run, or all of them. ``renew`` is called when the database is away: it may be another by now."""
+    """Follows one run, or all of them.
 
-    def __init__(self, run: Run | None, *, renew: Callable[[], None]) -> None:
+    ``renew`` is called while a server is away, with ``lost`` if that is the database: it may be another by now.
+    """
+
+    def __init__(self, run: Run | None, *, renew: Callable[..., None]) -> None:
         self._run_id = run.id if run else None
         self._renew = renew
         self._feed, self._pace = Feed(), Pace()
@@ -45,6 +48,8 @@ class Tail:
         try:
             while True:
                 told = notices.wait(POLL)
+                if events.away:
+                    self._renew()
                 for moment in (*events.new(), *self._look(told)):
                     if self._concerns(moment):
                         yield moment
@@ -60,7 +65,7 @@ class Tail:
             news = self._feed.new()
             workers = self._changed()
         except CeleryctlError as exc:
-            self._renew()
+            self._renew(lost=True)
             found = [] if self._away else [Moment(kind=DATABASE_AWAY, detail={"error": str(exc)})]
             self._away = True
             return found

@@ -26,6 +26,7 @@ from celeryctl.pipeline.paging import fetch_listing
 from celeryctl.storage import batches, plan, runs, sources
 from celeryctl.storage.cipher import Keyring
 from celeryctl.storage.database import session
+from celeryctl.storage.feed import current
 from celeryctl.storage.ledger import Run
 from celeryctl.storage.misses import Missed
 from celeryctl.storage.work import Work
@@ -133,8 +134,7 @@ class Pipeline:
             claim = batches.claim_next(run_id, holder=f"{os.getpid()}@{socket.gethostname()}")
             if claim:
                 self.work(claim)
-            with session():
-                run = Run.get_by_id(run_id)
+            run = current(run_id)
             progress(run)
             if run.status != "running":
                 return run

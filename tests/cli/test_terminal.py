@@ -98,6 +98,33 @@ def test_ctrl_c_says_what_is_finished_and_again_cuts_it_off(people: FaultServer)
     assert statuses() == ["cancelled"]
 
 
+@pytest.mark.usefixtures("database")
+def test_ctrl_c_again_waits_for_none_of_the_requests_that_a_batch_has_under_way(people: FaultServer) -> None:
+    people.answer("/users", Reply.json([generate.user(number, 0) for number in range(1, 251)]), Reply.json([]))
+    assert subprocess.run(FETCH, capture_output=True, timeout=60, check=False).returncode == 0
+    url = people.answer("/addresses", Reply.json([], delay=30))
+    with terminal("fetch", "addresses", "--sync", columns=120, environment={"ADDRESSES_URL": url}) as fetch:
+        eventually(lambda: len(people.requests) >= 4)
+        fetch.press("\x03")
+        fetch.shows("Ctrl-C again stops at once")
+        fetch.press("\x03")
+        assert fetch.end(within=10) == 130
+    assert sorted(statuses()) == ["cancelled", "succeeded"]
+
+
+@pytest.mark.usefixtures("database", "people")
+def test_a_run_that_is_deleted_under_sync_is_named(people: FaultServer) -> None:
+    people.answer("/users", Reply.json([], delay=1))
+    with subprocess.Popen(FETCH, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as fetch:
+        eventually(lambda: people.requests)
+        with session():
+            LedgerRun.delete().execute()
+        _, err = fetch.communicate(timeout=60)
+    assert fetch.returncode == 1
+    assert "is no longer there" in err
+    assert "fix: celeryctl runs" in err
+
+
 @pytest.mark.parametrize("columns", [40, 80])
 @pytest.mark.usefixtures("database", "people")
 def test_the_bar_fits_the_terminal(columns: int) -> None:

@@ -2,11 +2,13 @@
 
 import json
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import pytest
+import redis
 from broker import Broker, new_broker
 from celery import Celery
 from screen import terminal
@@ -161,16 +163,36 @@ def test_the_past_is_as_long_as_is_asked_for(cluster: Cluster) -> None:
     assert "failed" not in recent.text
 
 
+def listening(broker: str) -> bool:
+    """Somebody receives events."""
+    with closing(redis.Redis.from_url(broker)) as client:
+        return bool(client.pubsub_numpat())
+
+
 def test_an_event_that_is_none_is_passed_over(cluster: Cluster) -> None:
-    cluster.work()
     tail = cluster.tail()
-    following(tail)
-    with Celery("stranger", broker=cluster.broker.url, set_as_current=False) as app:
-        with app.events.default_dispatcher(hostname="x") as dispatcher:
-            dispatcher.send("task-failed", timestamp="abc")
-        app.send_task("celeryctl.fetch.users")
-    tail.says("celeryctl.fetch.users")
+    eventually(lambda: listening(cluster.broker.url))
+    with Celery(broker=cluster.broker.url, set_as_current=False) as app, app.connection_for_write() as connection:
+        exchange = app.events.Receiver(connection).exchange
+        for body in ({"type": "task-failed"}, {"type": "task-failed", "timestamp": "abc"}, {}, [7], "x"):
+            connection.Producer(exchange=exchange).publish(body, routing_key="task.failed", serializer="json")
+        with app.events.Dispatcher(connection, hostname="somebody") as dispatcher:
+            dispatcher.send("task-failed", uuid="a1b2c3d4", exception="Broken")
+    tail.says("task a1b2c3d4 failed on somebody: Broken")
     assert "Traceback" not in tail.text
+
+
+def test_a_broker_that_falls_silent_is_told_and_its_return_as_well(cluster: Cluster) -> None:
+    tail = cluster.tail()
+    eventually(lambda: listening(cluster.broker.url))
+    with closing(redis.Redis.from_url(cluster.broker.url)) as client:
+        server = psutil.Process(client.info()["process_id"])
+    server.suspend()
+    try:
+        tail.says("the broker does not answer", within=60)
+    finally:
+        server.resume()
+    tail.says("the broker answers again")
 
 
 def test_a_run_that_is_deleted_is_followed_no_longer(cluster: Cluster) -> None:
