@@ -29,22 +29,24 @@ def create_database(url: str) -> bool:
     name = parameters.get("dbname") or parameters.get("user", "postgres")
     try:
         psycopg2.connect(make_dsn(**parameters)).close()
-    except psycopg2.OperationalError as refused:
+    except psycopg2.OperationalError:
         # A refused connection carries no SQLSTATE; whether the database is missing is asked of the server's own list.
         connection = connect_once(make_dsn(**{**parameters, "dbname": "postgres"}))
         try:
-            return _create(connection, name, refused)
+            return _create(connection, name, make_dsn(**parameters))
         finally:
             connection.close()
     return False
 
 
-def _create(connection: Connection, name: str, refused: psycopg2.Error) -> bool:
+def _create(connection: Connection, name: str, dsn: str) -> bool:
     try:
         with connection.cursor() as cursor:
             cursor.execute("SELECT FROM pg_database WHERE datname = %s", (name,))
             if cursor.fetchone() is not None:
-                raise translate(refused)
+                # Somebody may have made it since we were refused; else this fails again, with the reason.
+                psycopg2.connect(dsn).close()
+                return False
             cursor.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
     except (psycopg2.errors.DuplicateDatabase, psycopg2.errors.UniqueViolation):
         return False  # somebody else was faster
