@@ -9,6 +9,7 @@ from typing import Any
 
 import redis
 from celery import Celery
+from celery.events import EventReceiver
 from kombu.exceptions import KombuError, OperationalError
 
 from celeryctl.cluster.app import CONFIGURATION
@@ -71,7 +72,7 @@ class Events:
         app.conf.broker_transport_options = CONFIGURATION["broker_transport_options"]
         with app, app.connection_for_read() as connection:
             connection.ensure_connection(max_retries=1, timeout=LOOK)
-            receiver = app.events.Receiver(connection, handlers=dict.fromkeys(TYPES, self._handle))
+            receiver = _Receiver(connection, handlers=dict.fromkeys(TYPES, self._handle), app=app)
             receiver.connect_max_retries = 1
             with receiver.consumer_context() as (own, _, _):
                 self._say_back()
@@ -98,6 +99,14 @@ class Events:
         if self.away:
             self.away = False
             self._found.put(Moment(kind=BROKER_BACK))
+
+
+class _Receiver(EventReceiver):  # type: ignore[misc]
+    """Passes over what is no event: raised from here, it would keep back those that came with it."""
+
+    def _receive(self, body: Any, message: Any, **more: Any) -> None:
+        with suppress(*MALFORMED):
+            super()._receive(body, message, **more)
 
 
 def _drain(connection: Any) -> bool:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -164,7 +165,7 @@ def test_ctrl_z_gives_the_terminal_back_until_it_goes_on(cluster: Cluster) -> No
     shell = {**cluster.variables, "PS1": "ready> ", "HISTFILE": "/dev/null"}
     with terminal(command=["bash", "--norc", "-i"], environment=shell) as watch:
         watch.shows("ready>")
-        watch.press(f"{sys.executable} -m celeryctl stats --watch\n")
+        watch.press(f"{shlex.quote(sys.executable)} -m celeryctl stats --watch\n")
         watch.shows("every 1 s", "coverage")
         watch.press("\x1a")
         watch.shows("Stopped", "ready>")
