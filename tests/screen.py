@@ -52,7 +52,7 @@ class Terminal:
     def text(self) -> str:
         return "\n".join(self.lines)
 
-    def shows(self, *parts: str, within: float = 30) -> str:
+    def assert_shows(self, *parts: str, within: float = 30) -> str:
         """Wait until all of it stands on the screen at once."""
         try:
             eventually(lambda: all(part in self.text for part in parts), within)

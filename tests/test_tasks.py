@@ -109,7 +109,7 @@ def empty_queue(cluster: Cluster) -> bool:
 def test_a_message_that_is_not_json_is_rejected_and_the_worker_lives_on(cluster: Cluster) -> None:
     rejected = cluster.worker.text.count("ContentDisallowed")
     cluster.app.send_task("celeryctl.batch", args=[1], serializer="pickle")
-    cluster.worker.says("ContentDisallowed", times=rejected + 1)
+    cluster.worker.assert_says("ContentDisallowed", times=rejected + 1)
     cluster.fetch("users")
     assert value(STATUS, "users") == "succeeded"
 
@@ -144,7 +144,7 @@ def test_celerys_own_commands_work(cluster: Cluster) -> None:
 def test_a_celery_py_in_the_working_folder_is_left_alone(cluster: Cluster, tmp_path: Path) -> None:
     (tmp_path / "celery.py").write_text("raise SystemExit('the wrong celery')\n")
     with process(["celeryctl", "worker", "-c", "1", "-n", "second@%h"], tmp_path / "log", cluster.variables) as second:
-        second.says(" ready.")
+        second.assert_says(" ready.")
         eventually(lambda: value("SELECT count(*) FROM workers WHERE name LIKE 'second@%%'") == 1)
         assert value("SELECT concurrency FROM workers WHERE name LIKE 'second@%%'") == 1
         assert value("SELECT rss FROM workers WHERE name LIKE 'second@%%'") > 2**24

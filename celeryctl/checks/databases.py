@@ -8,20 +8,15 @@ from celeryctl.dataset import Dataset
 from celeryctl.datasets import further
 from celeryctl.errors import CipherError
 from celeryctl.settings import masked
-from celeryctl.storage import counters, schema
+from celeryctl.storage import counters, schema, server
 from celeryctl.storage.cipher import Keyring
 from celeryctl.storage.database import database, session
-from celeryctl.storage.row import EncryptedField, dicts
+from celeryctl.storage.row import EncryptedField
 from celeryctl.storage.upsert import context_of
 
 OLDEST = 15  # the first PostgreSQL that we support
 FULL = 0.95  # of the connections that there may be
 AT_ONCE = 2  # connections of a worker process, however large its pool: one works, one renews the lease
-CONNECTIONS = """
-SELECT current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int,
-  (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'),
-  (SELECT coalesce(sum(concurrency), 0) FROM workers WHERE seen_at > now() - interval '15 seconds')
-"""
 TABLES = ("database", "tables")
 MEND = "celeryctl doctor --fix"
 
@@ -46,8 +41,7 @@ def _reach(patient: Patient) -> Result:
 
 
 def _version() -> Result:
-    with session():
-        major, minor = divmod(database.connection().server_version, 10_000)
+    major, minor = server.version()
     if major < OLDEST:
         why = f"it is {major}.{minor}; celeryctl needs {OLDEST} or newer"
         return Result("failed", why, "celeryctl config show    (name a newer server in DATABASE_URL)")
@@ -98,22 +92,19 @@ def _cards(patient: Patient) -> Result:
 
 def _opened(dataset: Dataset, name: str, ring: Keyring) -> int:
     """How many values could be opened. Raises CipherError."""
-    fields = dataset.model._meta.fields
-    with session():
-        ends = [dicts(dataset.model.select().order_by(order).limit(1)) for order in (fields["id"], -fields["id"])]
-    for row in (row for rows in ends for row in rows if row[name] is not None):
+    found = server.ends(dataset.model)
+    for row in (row for row in found if row[name] is not None):
         try:
             ring.open(row[name], context_of(dataset.model, [row[key] for key in dataset.key]))
         except CipherError as exc:
             raise CipherError(
                 f"stored values of {dataset.name} cannot be read", why=exc.why, fix=exc.fix or "celeryctl config show"
             ) from None
-    return len(ends[0])
+    return len(found)
 
 
 def _connections(patient: Patient) -> Result:
-    with session():
-        most, used, processes = database.execute_sql(CONNECTIONS).fetchone()
+    most, used, processes = server.connections()
     settings = patient.context.settings
     processes = processes or settings.worker_concurrency
     possible = processes * min(settings.database_pool_size, AT_ONCE)

@@ -5,9 +5,9 @@ from concurrent.futures import Future, wait
 from dataclasses import replace
 from functools import partial
 
+from celeryctl import threads
 from celeryctl.checks.check import USABLE, Check, Finding, Report, Result
 from celeryctl.errors import CeleryctlError
-from celeryctl.local import threads
 
 WITHIN = 3.0  # seconds for everything: with all services away a command is to end within five
 TOLD = {"unreachable": "does not answer", "failed": "is not in order", "skipped": "was skipped"}

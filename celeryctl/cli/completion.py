@@ -15,8 +15,8 @@ def datasets(incomplete: str) -> Iterator[tuple[str, str]]:
 
 def runs(incomplete: str) -> Iterator[tuple[str, str]]:
     """Ids of the newest runs, from a database that is there; none is started for it."""
+    from celeryctl import threads
     from celeryctl.errors import CeleryctlError
-    from celeryctl.local import threads
     from celeryctl.settings import Environment
     from celeryctl.storage.recent import recent
 

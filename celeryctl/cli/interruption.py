@@ -2,38 +2,28 @@
 
 import signal
 from collections.abc import Callable
-from contextlib import AbstractContextManager
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Any
 
 from celeryctl.cli import options
+from celeryctl.local.interrupt import Interrupt
 
 
-class Interruption(AbstractContextManager["Interruption"]):
+class Interruption(Interrupt):
     """While this is entered, the first SIGINT or SIGTERM only says what is being finished, and how long that may take.
 
     `check` then raises KeyboardInterrupt at the next place where nothing is under way; a second signal does so at once.
     """
 
+    SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
     def __init__(self, finishing: str) -> None:
+        super().__init__()
         self._finishing = finishing
-        self._asked = False
-        self._before: dict[int, Any] = {}
-
-    def __enter__(self) -> "Interruption":
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._before[number] = signal.signal(number, self._heard)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
 
     def check(self) -> None:
         """Raise KeyboardInterrupt where somebody has asked for the end."""
-        if self._asked:
+        if self.count:
             raise KeyboardInterrupt
 
     def after(self, show: Callable[[Any], None]) -> Callable[[Any], None]:
@@ -46,7 +36,7 @@ class Interruption(AbstractContextManager["Interruption"]):
         return shown
 
     def _heard(self, number: int, frame: FrameType | None) -> None:
-        if self._asked:
+        super()._heard(number, frame)
+        if self.again():
             signal.default_int_handler(number, frame)
-        self._asked = True
         options.notices().print(f"Finishing {self._finishing}; Ctrl-C again stops at once", soft_wrap=True)

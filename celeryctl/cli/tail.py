@@ -9,13 +9,17 @@ from celeryctl.cli import completion, options
 if TYPE_CHECKING:
     from celeryctl.storage.feed import Moment
 
+LINES = 20  # of the past, unless something else is asked for
+
 
 def command(
     run: Annotated[
         str | None, typer.Argument(help="Only this run, until it is over.", autocompletion=completion.runs)
     ] = None,
-    lines: Annotated[int, typer.Option("--lines", "-n", min=0, max=10_000, help="How many lines of the past.")] = 20,
-    since: Annotated[str | None, typer.Option("--since", help="Nothing older than this, like 10m.")] = None,
+    lines: Annotated[
+        int | None, typer.Option("--lines", "-n", min=0, max=10_000, help="How many lines of the past; 20 when absent.")
+    ] = None,
+    since: Annotated[str | None, typer.Option("--since", help="Everything of the past since then, like 10m.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")] = False,
 ) -> None:
     """Follow what happens to runs, batches, tasks and workers, through restarts of all servers, until Ctrl-C.
@@ -34,7 +38,7 @@ def command(
         with reading():
             found = lookup.find_run(run) if run else None
             tail = Tail(found, renew=watch.renew)
-        for moment in tail.past(lines, age):
+        for moment in tail.past(LINES if lines is None and age is None else lines, age):
             _show(moment, json=json)
         for moment in tail.follow():
             _show(moment, json=json)

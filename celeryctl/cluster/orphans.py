@@ -18,9 +18,7 @@ from celeryctl.cluster.messages import batch_of
 from celeryctl.cluster.queues import TIMEOUT, address, broker
 from celeryctl.errors import BrokerUnreachableError, CeleryctlError
 from celeryctl.settings import Settings
-from celeryctl.storage.database import session
-from celeryctl.storage.ledger import Batch
-from celeryctl.storage.runs import NOW
+from celeryctl.storage import reconciliation
 
 MOST = 1000  # messages that are looked at, and so put back, in one go
 SETTLED = 10.0  # seconds; a younger one may be with a worker that has not noted it yet, or is acknowledging it
@@ -51,7 +49,7 @@ def find(settings: Settings, alive: Sequence[str]) -> list[Orphan]:
             fix="celeryctl doctor    (once more)",
         )
     in_hand = set[str]().union(*held.values())
-    leased = _leased([one.batch_id for one in settled])
+    leased = reconciliation.leased([one.batch_id for one in settled])
     return [one for one in settled if one.task_id not in in_hand and one.batch_id not in leased]
 
 
@@ -88,10 +86,3 @@ def _read(tag: bytes, raw: bytes) -> Orphan | None:
     if not ours or batch_id is None or not isinstance(task_id, str):
         return None
     return Orphan(tag.decode(errors="replace"), task_id, batch_id)
-
-
-def _leased(batch_ids: Sequence[int]) -> set[int]:
-    """Those of these batches that somebody works on, as far as the ledger knows."""
-    with session():
-        query = Batch.select(Batch.id).where(Batch.id.in_(batch_ids), Batch.token.is_null(False), Batch.due > NOW)
-        return {batch.id for batch in query}

@@ -13,7 +13,7 @@ from celeryctl import logs
 from celeryctl.cluster.publish import publish
 from celeryctl.cluster.queues import depth
 from celeryctl.errors import CeleryctlError
-from celeryctl.storage import batches, heartbeat
+from celeryctl.storage import heartbeat, reconciliation
 from celeryctl.storage.database import forget
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def connect(app: "App") -> None:
 def reconcile_once(app: "App") -> int:
     """Announce again what got lost. What cannot be done now, beat does later."""
     try:
-        return batches.reconcile(lambda batch_id: publish(app, batch_id), lambda: depth(app.context.settings)[0])
+        return reconciliation.reconcile(lambda batch_id: publish(app, batch_id), lambda: depth(app.context.settings)[0])
     except CeleryctlError as exc:
         logger.warning("not reconciled: %s", exc)
         return 0

@@ -34,7 +34,7 @@ class Tail:
         self._workers = _alive()
         self._away = False
 
-    def past(self, count: int, age: timedelta | None) -> list[Moment]:
+    def past(self, count: int | None, age: timedelta | None) -> list[Moment]:
         """The last things that happened, oldest first."""
         return self._feed.past(count, age=age, run_id=self._run_id)
 
@@ -74,8 +74,7 @@ class Tail:
         self._datasets |= {str(run.id): run.dataset for run in self._feed.known.values()}
         paced = [one for one in news if one.kind != PROGRESS or (one.run is not None and self._pace.due(one.run))]
         begun = [moment for notice in told if (moment := self._batch(notice))]
-        opened = [one for one in paced if one.kind != ENDED]
-        return [*back, *workers, *opened, *begun, *(one for one in paced if one.kind == ENDED)]
+        return [*back, *workers, *_woven(paced, begun)]
 
     def _batch(self, notice: dict[str, Any]) -> Moment | None:
         kind = BATCHES.get(str(notice.get("what")))
@@ -100,10 +99,22 @@ class Tail:
         return self._run_id is None or run is None or _same(run, self._run_id)
 
 
+def _woven(runs: list[Moment], batches: list[Moment]) -> Iterator[Moment]:
+    """What happened to batches stands before the end of their run."""
+    left = batches
+    for moment in runs:
+        if moment.kind == ENDED and moment.run is not None:
+            ours = [one for one in left if _same(one.detail["run"], moment.run.id)]
+            left = [one for one in left if one not in ours]
+            yield from ours
+        yield moment
+    yield from left
+
+
 def _same(run: object, run_id: uuid.UUID) -> bool:
     return str(run) == str(run_id)
 
 
 def _alive() -> dict[str, bool]:
     with session():
-        return {worker["name"]: worker["alive"] for worker in coverage.workers()}
+        return coverage.alive()

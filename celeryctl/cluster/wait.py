@@ -24,7 +24,7 @@ def require_worker(app: "App") -> None:
     """Raise BrokerUnreachableError or NoWorkerError when nobody would do the work."""
     check(app.context.settings)
     with session():
-        if not any(worker["alive"] for worker in coverage.workers()):
+        if not any(coverage.alive().values()):
             raise NoWorkerError("no worker is running", why="none has shown itself for 15 s", fix="celeryctl worker")
 
 

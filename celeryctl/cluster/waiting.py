@@ -1,9 +1,11 @@
 """Waiting until the cluster is in a certain state."""
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from celeryctl import threads
 from celeryctl.cluster.overview import Collector
 from celeryctl.errors import WaitTimeoutError
 from celeryctl.pipeline.conditions import MISSING, Parsed, Values
@@ -43,16 +45,27 @@ def wait_for(
     when they are over. Raises WaitTimeoutError, with the last values.
     """
     collector, known = Collector(), False
-    deadline = None if timeout is None else time.monotonic() + timeout
-    while True:
-        document = collector.collect()
+    found: Values = {}
+    deadline = math.inf if timeout is None else time.monotonic() + timeout
+    while (document := _look(collector, deadline)) is not None:
         if (problems := tuple(document["problems"])) or known:
             known = bool(problems)
             away(problems, document["datasets"] is None)
         found = {name: values(document).get(name) for name in condition.fields}
         if condition.holds(found):
             return found
-        left = every if deadline is None else deadline - time.monotonic()
+        left = deadline - time.monotonic()
         if left <= 0:
-            raise WaitTimeoutError("it does not hold in time", why=told(found), fix="celeryctl stats")
+            break
         time.sleep(min(every, left))
+    why = told(found) or "a server neither answers nor refuses to"
+    raise WaitTimeoutError("it does not hold in time", why=why, fix="celeryctl stats")
+
+
+def _look(collector: Collector, deadline: float) -> Mapping[str, Any] | None:
+    """What the cluster is like; None when that is not known by the deadline, as a server is silent."""
+    left = None if deadline == math.inf else max(0.0, deadline - time.monotonic())
+    try:
+        return threads.start(collector.collect).result(left)
+    except TimeoutError:
+        return None

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
+from celeryctl import threads
 from celeryctl.datasets import BUILT_IN
 from celeryctl.errors import CeleryctlError, SourceUnreachableError, UsageError
 from celeryctl.http import Answer
-from celeryctl.local import probe, threads
+from celeryctl.local import probe
 from celeryctl.pipeline.context import Context
 
 Wish = Literal["auto", "live", "local"]

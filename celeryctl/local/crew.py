@@ -57,7 +57,7 @@ class Crew(Children):
         """Whether every worker has shown itself. Raises NoWorkerError when that takes too long."""
         since = time.monotonic() - self._began
         with session():
-            seen = {worker["name"] for worker in coverage.workers() if worker["heartbeat_age_seconds"] < since}
+            seen = {name for name, age in coverage.heartbeats().items() if age < since}
         if self._awaited - seen and since > READY_WITHIN:
             raise NoWorkerError("no worker shows itself", why=f"after {READY_WITHIN:g} s", fix="celeryctl logs worker1")
         return not self._awaited - seen

@@ -5,7 +5,7 @@ import time
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from types import FrameType, TracebackType
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 T = TypeVar("T")
 LOOK = 0.05  # seconds between two looks
@@ -16,14 +16,16 @@ class AskedToEndError(Exception):
 
 
 class Interrupt(AbstractContextManager["Interrupt"]):
-    """SIGINT, SIGTERM and SIGHUP, counted while this is entered."""
+    """Signals that ask us to end, counted while this is entered."""
+
+    SIGNALS: tuple[signal.Signals, ...] = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
     def __init__(self) -> None:
         self.count = 0
         self._before: dict[int, Any] = {}
 
-    def __enter__(self) -> "Interrupt":
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    def __enter__(self) -> Self:
+        for number in self.SIGNALS:
             # What nohup has switched off stays off.
             if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
                 self._before[number] = signal.signal(number, self._heard)

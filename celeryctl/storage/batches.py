@@ -1,10 +1,10 @@
-"""A batch's way: claim, renew, finish or fail; and reconcile, which announces again what got lost.
+"""A batch's way: claim, renew, finish or fail.
 
 Messages are hints. Whoever holds the latest token of a batch may finish it; everybody else finds nothing to do.
 """
 
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,7 +20,6 @@ from celeryctl.storage.upsert import upsert
 from celeryctl.storage.work import Works
 
 LEASE = 6.0  # seconds; a holder renews it every third, so that a dead one is noticed within ten
-REVIVED = 200  # batches announced again at most in one go
 
 CLAIM = """
 UPDATE batches b SET attempts = attempts + 1, token = nextval('tokens'), due = now() + %(lease)s * interval '1 second',
@@ -30,14 +29,6 @@ WHERE b.id = (SELECT c.id FROM batches c JOIN runs r ON r.id = c.run_id AND r.st
               ORDER BY c.lo LIMIT 1 FOR UPDATE OF c SKIP LOCKED)
 RETURNING b.id, b.run_id, b.lo, b.hi, b.attempts, b.token
 """
-
-REVIVE = """
-UPDATE batches SET token = NULL, due = now() + %s * interval '1 second'
-WHERE id IN (SELECT id FROM batches WHERE due < now() ORDER BY due LIMIT %s FOR UPDATE SKIP LOCKED)
-RETURNING id
-"""
-
-STRAYS = "DELETE FROM batches b USING runs r WHERE r.id = b.run_id AND r.status <> 'running' AND b.due < now()"
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,23 +148,6 @@ def split(claimed: Claim) -> list[int]:
             return []
         rows = [{"run": claimed.run.id, "lo": lo, "hi": hi, "attempts": 1, "due": due} for lo, hi in pieces]
         return [batch.id for batch in Batch.insert_many(rows).returning(Batch.id)]
-
-
-def reconcile(publish: Callable[[int], object], queued: Callable[[], int]) -> int:
-    """Announce again the batches that nobody has claimed in time, or whose holder's lease is over. Returns how many.
-
-    Nothing is announced while the queue still holds as many messages as batches wait: then it only needs time.
-    """
-    with transaction():
-        database.execute_sql(STRAYS)
-        waiting = Batch.select().where(Batch.token.is_null() | (Batch.due < runs.NOW)).count()
-    if not waiting or queued() >= waiting:
-        return 0
-    with transaction():
-        lost = [row[0] for row in database.execute_sql(REVIVE, (ANNOUNCE, REVIVED)).fetchall()]
-    for batch_id in lost:
-        publish(batch_id)
-    return len(lost)
 
 
 def _hold_users(outcome: Outcome) -> None:

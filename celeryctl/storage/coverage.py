@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any
 
 import peewee
 
@@ -61,18 +60,13 @@ def clock() -> datetime:
     return now
 
 
-def workers() -> list[dict[str, Any]]:
-    """Workers seen within the last hour, with the age of their last sign of life in seconds."""
+def heartbeats() -> dict[str, float]:
+    """The workers seen within the last hour, each with the seconds since its last sign of life."""
     age = peewee.SQL(AGE.format("seen_at")).alias("age")
-    rows = Worker.select(Worker, age).where(peewee.SQL("seen_at > now() - interval '1 hour'")).order_by(Worker.name)
-    return [
-        {
-            "name": row["name"],
-            "alive": row["age"] < ALIVE.total_seconds(),
-            "active": row["active"],
-            "concurrency": row["concurrency"],
-            "heartbeat_age_seconds": round(float(row["age"]), 1),
-            "rss_bytes": row["rss"],
-        }
-        for row in dicts(rows)
-    ]
+    rows = Worker.select(Worker.name, age).where(peewee.SQL("seen_at > now() - interval '1 hour'"))
+    return {row["name"]: float(row["age"]) for row in dicts(rows.order_by(Worker.name))}
+
+
+def alive() -> dict[str, bool]:
+    """The same workers, and whether each has said lately enough that it lives."""
+    return {name: age < ALIVE.total_seconds() for name, age in heartbeats().items()}

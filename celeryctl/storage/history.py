@@ -13,17 +13,19 @@ from celeryctl.storage.snapshot import ALIVE
 CHUNK = 1000  # rows deleted in one transaction
 
 # What is running, each data set's newest run, and the newest that counts for the schedule (see coverage) are kept.
+OLD = """
+  r.status <> 'running' AND r.finished_at < now() - %(age)s
+  AND r.started_at < (SELECT max(n.started_at) FROM runs n WHERE n.dataset = r.dataset)
+  AND (r.record_limit IS NOT NULL OR r.trigger = 'seed' OR r.started_at < (
+    SELECT max(n.started_at) FROM runs n
+    WHERE n.dataset = r.dataset AND n.record_limit IS NULL AND n.trigger <> 'seed'))
+"""
+COUNT_RUNS = "SELECT count(*) FROM runs r WHERE {old}"
 PRUNE_RUNS = """
 DELETE FROM runs WHERE id IN (
-  SELECT r.id FROM runs r
-  WHERE r.status <> 'running' AND r.finished_at < now() - %(age)s
-    AND r.started_at < (SELECT max(n.started_at) FROM runs n WHERE n.dataset = r.dataset)
-    AND (r.record_limit IS NOT NULL OR r.trigger = 'seed' OR r.started_at < (
-      SELECT max(n.started_at) FROM runs n
-      WHERE n.dataset = r.dataset AND n.record_limit IS NULL AND n.trigger <> 'seed'))
-  ORDER BY r.finished_at LIMIT %(chunk)s FOR UPDATE SKIP LOCKED)
+  SELECT r.id FROM runs r WHERE {old} ORDER BY r.finished_at LIMIT %(chunk)s FOR UPDATE SKIP LOCKED)
 """
-PRUNE_SILENT = "DELETE FROM {table} WHERE seen_at < now() - greatest(%(age)s, %(alive)s)"
+SILENT = "FROM {table} WHERE seen_at < now() - greatest(%(age)s, %(alive)s)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,26 +85,25 @@ def _leases(which: Any) -> list[tuple[Batch, float]]:
 
 def prune(age: timedelta, *, dry_run: bool = False) -> Pruned:
     """Delete what ended, or fell silent, longer ago than ``age``, in transactions of a thousand rows at most."""
+    parameters = {"age": age, "alive": ALIVE, "chunk": CHUNK}
     if dry_run:
-        with transaction():
-            found = Pruned(_runs(age), *(_silent(table, age) for table in ("workers", "beats")))
-            database.rollback()
-            return found
+        counts = [COUNT_RUNS.format(old=OLD), *(f"SELECT count(*) {one}" for one in _silent())]
+        return Pruned(*(_count(one, parameters) for one in counts))
     runs = 0
-    while deleted := _committed(age):
+    while deleted := _delete(PRUNE_RUNS.format(old=OLD), parameters):
         runs += deleted
+    return Pruned(runs, *(_delete(f"DELETE {one}", parameters) for one in _silent()))
+
+
+def _silent() -> list[str]:
+    return [SILENT.format(table=table) for table in ("workers", "beats")]
+
+
+def _count(statement: str, parameters: dict[str, object]) -> int:
+    with session():
+        return int(database.execute_sql(statement, parameters).fetchone()[0])
+
+
+def _delete(statement: str, parameters: dict[str, object]) -> int:
     with transaction():
-        return Pruned(runs, *(_silent(table, age) for table in ("workers", "beats")))
-
-
-def _committed(age: timedelta) -> int:
-    with transaction():
-        return _runs(age, CHUNK)
-
-
-def _runs(age: timedelta, chunk: int | None = None) -> int:
-    return int(database.execute_sql(PRUNE_RUNS, {"age": age, "chunk": chunk}).rowcount)
-
-
-def _silent(table: str, age: timedelta) -> int:
-    return int(database.execute_sql(PRUNE_SILENT.format(table=table), {"age": age, "alive": ALIVE}).rowcount)
+        return int(database.execute_sql(statement, parameters).rowcount)

@@ -1,6 +1,7 @@
 """The commands that look at the ledger: runs, schedule, why, wait, prune, tail."""
 
 import json
+import socket
 
 import pytest
 
@@ -164,3 +165,12 @@ def test_the_tail_of_a_run_that_is_over_ends_at_once_with_its_exit_code(run: Run
     lines = [json.loads(line) for line in run("tail", "abc", "--json").out.splitlines()]
     assert {line["kind"] for line in lines} == {"run-opened", "run-ended"}
     assert run("tail", "abc", "-n", "0").out == ""
+
+
+def test_a_server_that_is_silent_is_waited_for_no_longer_than_asked(
+    run: Run, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setenv("REDIS_URL", f"redis://127.0.0.1:{silent.getsockname()[1]}/0")
+        monkeypatch.setattr("celeryctl.cluster.queues.TIMEOUT", 60)
+        assert_refused(run("wait", "--for", "queue=0", "--timeout", "0.5s"), 4, "neither answers nor refuses to")

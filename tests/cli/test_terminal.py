@@ -90,11 +90,11 @@ def test_ctrl_c_says_what_is_finished_and_again_cuts_it_off(people: FaultServer)
     with terminal("fetch", "users", "--sync", columns=120) as fetch:
         eventually(lambda: people.requests)
         fetch.press("\x03")
-        fetch.shows("Finishing the batch under way", "Ctrl-C again stops at once")
+        fetch.assert_shows("Finishing the batch under way", "Ctrl-C again stops at once")
         assert statuses() == ["running"]
         fetch.press("\x03")
         assert fetch.end(within=15) == 130
-        fetch.shows("Cancelled; what was stored until now stays")
+        fetch.assert_shows("Cancelled; what was stored until now stays")
     assert statuses() == ["cancelled"]
 
 
@@ -106,7 +106,7 @@ def test_ctrl_c_again_waits_for_none_of_the_requests_that_a_batch_has_under_way(
     with terminal("fetch", "addresses", "--sync", columns=120, environment={"ADDRESSES_URL": url}) as fetch:
         eventually(lambda: len(people.requests) >= 4)
         fetch.press("\x03")
-        fetch.shows("Ctrl-C again stops at once")
+        fetch.assert_shows("Ctrl-C again stops at once")
         fetch.press("\x03")
         assert fetch.end(within=10) == 130
     assert sorted(statuses()) == ["cancelled", "succeeded"]

@@ -56,7 +56,7 @@ class Process:
             )
         self.pid = self._process.pid
 
-    def says(self, text: str, *, times: int = 1, within: float = 30) -> None:
+    def assert_says(self, text: str, *, times: int = 1, within: float = 30) -> None:
         """Wait until it has said that."""
         eventually(lambda: self.text.count(text) >= times or self._process.poll() is not None, within)
         assert self.text.count(text) >= times, self.text
@@ -99,7 +99,7 @@ def process(
 def worker(log: Path, variables: dict[str, str], *options: str) -> Iterator[Process]:
     """A worker that takes tasks."""
     with process(["celeryctl", "worker", "-c", "2", *options], log, variables) as started:
-        started.says(" ready.")
+        started.assert_says(" ready.")
         yield started
 
 

@@ -192,7 +192,7 @@ def test_slots_are_run_with_the_distances_that_are_set_also_by_the_beat_that_tak
         eventually(lambda: value("SELECT count(*) FROM runs WHERE dataset = 'credit_cards'") >= 2)
         active.kill()
         before = value("SELECT count(*) FROM runs WHERE dataset = 'credit_cards'")
-        standing.says("beat active", within=10)
+        standing.assert_says("beat active", within=10)
         eventually(lambda: value("SELECT count(*) FROM runs WHERE dataset = 'credit_cards'") >= before + 2)
         assert standing.end() == 0
     found = rows(SLOTS)
@@ -213,16 +213,16 @@ def test_beat_survives_a_database_and_a_broker_that_go_away(
     url = broker.start()
     variables = settings(database_url, url, tmp_path, FETCH_USERS_INTERVAL="1s")
     with process(["celeryctl", "beat"], tmp_path / "beat.log", variables) as beat:
-        beat.says("beat active")
+        beat.assert_says("beat active")
         broker.stop()
         others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'celeryctl'"
         others += " AND datname = current_database() AND pid <> pg_backend_pid()"
-        beat.says("users: run")
+        beat.assert_says("users: run")
         rows(others)
-        beat.says("beat waits: the database does not answer")
-        beat.says("beat active", times=2)
+        beat.assert_says("beat waits: the database does not answer")
+        beat.assert_says("beat active", times=2)
         end_runs("5 s")
-        beat.says("users: run", times=2)
+        beat.assert_says("users: run", times=2)
         assert beat.end() == 0
 
 

@@ -94,7 +94,7 @@ def test_flowers_password_is_not_on_its_command_line(redis_url: str, tmp_path: P
         NO_DATABASE, redis_url, tmp_path, FLOWER_BASIC_AUTH="ann:geheim", FLOWER_HOST="0.0.0.0", FLOWER_PORT=port
     )
     with process(["celeryctl", "flower"], tmp_path / "log", variables) as flower:
-        flower.says(f"http://0.0.0.0:{port}")
+        flower.assert_says(f"http://0.0.0.0:{port}")
         assert f"--port={port}" in psutil.Process(flower.pid).cmdline()
         assert not [word for word in psutil.Process(flower.pid).cmdline() if "geheim" in word]
         assert "geheim" not in flower.text

@@ -68,11 +68,11 @@ def test_a_run_is_followed_from_its_opening_to_its_end(cluster: Cluster) -> None
     following(tail)
     cluster.run("fetch", "addresses")
     (run_id,) = rows("SELECT left(id::text, 8) FROM runs WHERE dataset = 'addresses'")[0]
-    tail.says(f"addresses     run {run_id} opened, by command")
-    tail.says(f"batch 1 to 100 of run {run_id} taken by w@")
-    tail.says(f"batch 1 to 100 of run {run_id} done")
-    tail.says("of 400 records, ")
-    tail.says(f"run {run_id} succeeded: 400 new, 0 changed, 0 same, 0 rejected")
+    tail.assert_says(f"addresses     run {run_id} opened, by command")
+    tail.assert_says(f"batch 1 to 100 of run {run_id} taken by w@")
+    tail.assert_says(f"batch 1 to 100 of run {run_id} done")
+    tail.assert_says("of 400 records, ")
+    tail.assert_says(f"run {run_id} succeeded: 400 new, 0 changed, 0 same, 0 rejected")
     text = tail.text[tail.text.index(f"{run_id} opened") :]
     assert text.index("opened") < text.index("taken by") < text.index("succeeded")
 
@@ -83,12 +83,12 @@ def test_a_fetch_that_a_message_asks_for_and_workers_are_told(cluster: Cluster) 
     following(tail)
     done = run(cluster.variables, cluster.folder, "-A", "celeryctl", "call", "celeryctl.fetch.users", program="celery")
     assert done.returncode == 0
-    tail.says("celeryctl.fetch.users")
-    tail.says(" received by first@")
+    tail.assert_says("celeryctl.fetch.users")
+    tail.assert_says(" received by first@")
     cluster.work("second")
-    tail.says("second@")
+    tail.assert_says("second@")
     assert first.end() == 0
-    tail.says("first@")
+    tail.assert_says("first@")
     eventually(lambda: "has ended" in tail.text)
 
 
@@ -96,18 +96,18 @@ def test_a_broker_that_goes_and_comes_back_is_told_and_runs_are_followed_all_the
     tail = cluster.tail()
     following(tail)
     cluster.broker.stop()
-    tail.says("the broker does not answer")
+    tail.assert_says("the broker does not answer")
     with transaction():
         Run.insert(dataset="users", trigger="test", id="abcdef00-0000-4000-8000-000000000000", page_size=1,
                    batch_size=1).execute()  # fmt: skip
-    tail.says("run abcdef00 opened, by test")
+    tail.assert_says("run abcdef00 opened, by test")
     runs.cancel(Run(id="abcdef00-0000-4000-8000-000000000000").id)
-    tail.says("run abcdef00 cancelled")
+    tail.assert_says("run abcdef00 cancelled")
     cluster.broker.start()
-    tail.says("the broker answers again")
+    tail.assert_says("the broker answers again")
     cluster.work()
     cluster.run("fetch", "addresses")
-    tail.says("addresses     run")
+    tail.assert_says("addresses     run")
 
 
 def test_connections_to_the_database_that_break_are_opened_again(cluster: Cluster) -> None:
@@ -119,7 +119,7 @@ def test_connections_to_the_database_that_break_are_opened_again(cluster: Cluste
     with transaction():
         Run.insert(dataset="users", trigger="test", id="abcdef00-0000-4000-8000-000000000000", page_size=1,
                    batch_size=1).execute()  # fmt: skip
-    tail.says("run abcdef00 opened, by test")
+    tail.assert_says("run abcdef00 opened, by test")
     following(tail)
 
 
@@ -144,7 +144,7 @@ def test_the_past_is_as_long_as_is_asked_for(cluster: Cluster) -> None:
                        batch_size=1, status="failed", error="no", started_at=f"2020-01-01T00:{number:02}:00Z",
                        finished_at=f"2020-01-01T00:{number:02}:30Z").execute()  # fmt: skip
     tail = cluster.tail()
-    tail.says("0000001d failed")
+    tail.assert_says("0000001d failed")
     assert len(tail.text.splitlines()) >= 20
     assert "00000014 opened" in tail.text
     assert "00000013 opened" not in tail.text
@@ -159,7 +159,7 @@ def test_the_past_is_as_long_as_is_asked_for(cluster: Cluster) -> None:
     with transaction():
         Run.insert(dataset="users", trigger="late", id="abcdef00-0000-4000-8000-000000000000", page_size=1,
                    batch_size=1).execute()  # fmt: skip
-    recent.says("by late")
+    recent.assert_says("by late")
     assert "failed" not in recent.text
 
 
@@ -178,7 +178,7 @@ def test_an_event_that_is_none_is_passed_over(cluster: Cluster) -> None:
             connection.Producer(exchange=exchange).publish(body, routing_key="task.failed", serializer="json")
         with app.events.Dispatcher(connection, hostname="somebody") as dispatcher:
             dispatcher.send("task-failed", uuid="a1b2c3d4", exception="Broken")
-    tail.says("task a1b2c3d4 failed on somebody: Broken")
+    tail.assert_says("task a1b2c3d4 failed on somebody: Broken")
     assert "Traceback" not in tail.text
 
 
@@ -189,10 +189,10 @@ def test_a_broker_that_falls_silent_is_told_and_its_return_as_well(cluster: Clus
         server = psutil.Process(client.info()["process_id"])
     server.suspend()
     try:
-        tail.says("the broker does not answer", within=60)
+        tail.assert_says("the broker does not answer", within=60)
     finally:
         server.resume()
-    tail.says("the broker answers again")
+    tail.assert_says("the broker answers again")
 
 
 def test_a_run_that_is_deleted_is_followed_no_longer(cluster: Cluster) -> None:
@@ -203,7 +203,7 @@ def test_a_run_that_is_deleted_is_followed_no_longer(cluster: Cluster) -> None:
     following(tail)
     with transaction():
         Run.delete().execute()
-    tail.says("run abcdef00 was deleted")
+    tail.assert_says("run abcdef00 was deleted")
     eventually(lambda: not tail.lives)
 
 
@@ -232,10 +232,10 @@ def test_a_wait_that_is_interrupted_says_that_the_run_goes_on(cluster: Cluster) 
     held = cluster.work()
     with terminal("fetch", "users", columns=120, environment={**cluster.variables, "HTTP_MAX_TRIES": "1"}) as fetch:
         eventually(lambda: value("SELECT count(*) FROM runs WHERE status = 'running'") == 1)
-        fetch.shows("users")
+        fetch.assert_shows("users")
         fetch.press("\x03")
         assert fetch.end() == 130
         (run_id,) = rows("SELECT left(id::text, 8) FROM runs")[0]
-        fetch.shows(f"The run goes on. Follow it: celeryctl tail {run_id}")
+        fetch.assert_shows(f"The run goes on. Follow it: celeryctl tail {run_id}")
     eventually(lambda: value("SELECT status FROM runs") == "succeeded")
     assert held.lives

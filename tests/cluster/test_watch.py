@@ -63,10 +63,10 @@ def test_a_fetch_is_followed_while_it_runs(cluster: Cluster, columns: int, lines
         watch = stack.enter_context(
             terminal("stats", "--watch", columns=columns, lines=lines, environment=cluster.variables)
         )
-        watch.shows("coverage" if columns >= 80 else "missing", "users")
+        watch.assert_shows("coverage" if columns >= 80 else "missing", "users")
         cluster.fetch(stack)
-        watch.shows("running")
-        watch.shows("2,000", "succeeded", within=60)
+        watch.assert_shows("running")
+        watch.assert_shows("2,000", "succeeded", within=60)
         assert fits(watch, columns, lines)
         watch.press("q")
         assert watch.end() == 0
@@ -78,26 +78,26 @@ def test_the_first_screen_comes_before_any_answer(cluster: Cluster) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         nobody = f"postgresql://u:p@127.0.0.1:{silent.getsockname()[1]}/x"
         with terminal("stats", "-w", environment={**cluster.variables, "DATABASE_URL": nobody}) as watch:
-            watch.shows("asking database and broker", "q quit")
+            watch.assert_shows("asking database and broker", "q quit")
             watch.press("q")
             assert watch.end() == 0
 
 
 def test_keys_change_what_is_shown(cluster: Cluster) -> None:
     with terminal("stats", "--watch", environment=cluster.variables) as watch:
-        watch.shows("every 1 s", "worker")
+        watch.assert_shows("every 1 s", "worker")
         watch.press("+")
-        watch.shows("every 2 s")
+        watch.assert_shows("every 2 s")
         watch.press("--")
-        watch.shows("every 0.5 s")
+        watch.assert_shows("every 0.5 s")
         watch.press("?")
-        watch.shows("p pause", "+ slower")
+        watch.assert_shows("p pause", "+ slower")
         watch.press("?")
         eventually(lambda: "p pause" not in watch.text)
         watch.press("p")
-        watch.shows("paused")
+        watch.assert_shows("paused")
         watch.press("p")
-        watch.shows("every 0.5 s")
+        watch.assert_shows("every 0.5 s")
         watch.press("q")
         assert watch.end() == 0
 
@@ -115,7 +115,7 @@ def test_the_screen_follows_the_size_of_the_terminal(cluster: Cluster) -> None:
 @pytest.mark.parametrize("way", ["ctrl-c", "SIGTERM"])
 def test_it_ends_with_0_and_leaves_the_terminal_as_it_was(cluster: Cluster, way: str) -> None:
     with terminal("stats", "--watch", environment=cluster.variables) as watch:
-        watch.shows("coverage")
+        watch.assert_shows("coverage")
         if way == "ctrl-c":
             watch.press("\x03")
         else:
@@ -127,9 +127,9 @@ def test_it_ends_with_0_and_leaves_the_terminal_as_it_was(cluster: Cluster, way:
 
 def test_a_broker_that_goes_and_comes_back_is_a_state(cluster: Cluster) -> None:
     with terminal("stats", "--watch", columns=120, lines=40, environment=cluster.variables) as watch:
-        watch.shows("0 waiting")
+        watch.assert_shows("0 waiting")
         cluster.broker.stop()
-        watch.shows("! the broker does not answer", "0 waiting", " s ago")
+        watch.assert_shows("! the broker does not answer", "0 waiting", " s ago")
         assert "coverage" in watch.text
         cluster.broker.start()
         eventually(lambda: "the broker does not answer" not in watch.text and "every 1 s" in watch.text)
@@ -139,9 +139,9 @@ def test_an_embedded_database_that_comes_goes_and_comes_back_is_a_state(server_h
     environment = {"CELERYCTL_HOME": str(server_home)}
     server = Postmaster(server_home)
     with terminal("stats", "--watch", columns=120, lines=40, environment=environment) as watch:
-        watch.shows("! there is no database", "Next: celeryctl up")
+        watch.assert_shows("! there is no database", "Next: celeryctl up")
         subprocess.run([*CELERYCTL, "seed"], env={**os.environ, **environment}, check=True, timeout=60)
-        watch.shows("100 %")
+        watch.assert_shows("100 %")
         assert "there is no database" not in watch.text
         server.stop()
         eventually(lambda: server.alive)  # started again by whoever looks
@@ -153,30 +153,30 @@ def test_an_embedded_database_that_comes_goes_and_comes_back_is_a_state(server_h
 
 def test_a_key_that_means_nothing_changes_nothing(cluster: Cluster) -> None:
     with terminal("stats", "--watch", environment=cluster.variables) as watch:
-        watch.shows("every 1 s", "coverage")
+        watch.assert_shows("every 1 s", "coverage")
         watch.press("\x1b[A")
         watch.press("x")
         watch.press("+")
-        watch.shows("every 2 s")
+        watch.assert_shows("every 2 s")
         assert fits(watch, 80, 24)
 
 
 def test_ctrl_z_gives_the_terminal_back_until_it_goes_on(cluster: Cluster) -> None:
     shell = {**cluster.variables, "PS1": "ready> ", "HISTFILE": "/dev/null"}
     with terminal(command=["bash", "--norc", "-i"], environment=shell) as watch:
-        watch.shows("ready>")
+        watch.assert_shows("ready>")
         watch.press(f"{shlex.quote(sys.executable)} -m celeryctl stats --watch\n")
-        watch.shows("every 1 s", "coverage")
+        watch.assert_shows("every 1 s", "coverage")
         watch.press("\x1a")
-        watch.shows("Stopped", "ready>")
+        watch.assert_shows("Stopped", "ready>")
         assert watch.raw.count(b"\x1b[?1049h") == watch.raw.count(b"\x1b[?1049l") == 1
         watch.press("fg\n")
         eventually(lambda: watch.raw.count(b"\x1b[?1049h") == 2)
-        watch.shows("every 1 s", "coverage")
+        watch.assert_shows("every 1 s", "coverage")
         watch.press("q")
         eventually(lambda: watch.raw.count(b"\x1b[?1049l") == 2)
         watch.press("echo $?$?\n")
-        watch.shows("00")
+        watch.assert_shows("00")
 
 
 @pytest.mark.parametrize(
@@ -185,7 +185,7 @@ def test_ctrl_z_gives_the_terminal_back_until_it_goes_on(cluster: Cluster) -> No
 )
 def test_what_a_terminal_cannot_show_is_left_out(cluster: Cluster, changes: dict[str, str], bar: str) -> None:
     with terminal("stats", "--watch", environment={**cluster.variables, **changes}) as watch:
-        watch.shows("coverage", bar, "every 1 s")
+        watch.assert_shows("coverage", bar, "every 1 s")
         watch.press("q")
         assert watch.end() == 0
     assert (b"\x1b[1m" in watch.raw) == ("NO_COLOR" not in changes)
@@ -203,7 +203,7 @@ def test_a_terminal_that_cannot_be_drawn_over_gets_one_snapshot_after_the_other(
 def test_a_database_that_is_away_from_the_beginning_is_a_state(cluster: Cluster, tmp_path: Path) -> None:
     nothing = {**cluster.variables, "DATABASE_URL": "postgresql://u:p@127.0.0.1:1/x"}
     with terminal("stats", "--watch", columns=120, lines=40, environment=nothing) as watch:
-        watch.shows("data sets  not reachable", "0 waiting", "! the database does not answer")
+        watch.assert_shows("data sets  not reachable", "0 waiting", "! the database does not answer")
 
 
 def test_as_ndjson_it_is_one_document_a_line(cluster: Cluster) -> None:

@@ -13,6 +13,7 @@ from celeryctl.storage import batches
 from celeryctl.storage.database import connect_once, database, session, transaction
 from celeryctl.storage.ledger import Batch
 from celeryctl.storage.misses import Missed
+from celeryctl.storage.reconciliation import reconcile
 
 from .ledgerkit import PLACE, WORKS, drain, finish, open_batches, order, overdue, people, reload, sql, take
 
@@ -177,12 +178,12 @@ def test_batches_are_announced_again_when_nobody_came_for_them() -> None:
     people(7)
     opened = order()
     announced: list[int] = []
-    assert batches.reconcile(announced.append, lambda: 0) == 0
+    assert reconcile(announced.append, lambda: 0) == 0
     held = take(opened.batches[0])
     sql("UPDATE batches SET due = now() - interval '1 second' WHERE id <> %s", held.id)
-    assert batches.reconcile(announced.append, lambda: 0) == 2
+    assert reconcile(announced.append, lambda: 0) == 2
     assert sorted(announced) == sorted(opened.batches[1:])
-    assert batches.reconcile(announced.append, lambda: 0) == 0
+    assert reconcile(announced.append, lambda: 0) == 0
 
 
 def test_the_batch_of_a_dead_holder_is_announced_again_and_fences_it() -> None:
@@ -191,7 +192,7 @@ def test_the_batch_of_a_dead_holder_is_announced_again_and_fences_it() -> None:
     dead = take(batch_id)
     overdue()
     announced: list[int] = []
-    assert batches.reconcile(announced.append, lambda: 0) == 1
+    assert reconcile(announced.append, lambda: 0) == 1
     assert announced == [batch_id]
     assert not batches.renew(dead)
 
@@ -201,8 +202,8 @@ def test_nothing_is_announced_again_while_the_queue_holds_as_much_as_waits() -> 
     order()
     overdue()
     announced: list[int] = []
-    assert batches.reconcile(announced.append, lambda: 3) == 0
-    assert batches.reconcile(announced.append, lambda: 2) == 3
+    assert reconcile(announced.append, lambda: 3) == 0
+    assert reconcile(announced.append, lambda: 2) == 3
     assert len(announced) == 3
 
 
@@ -215,7 +216,7 @@ def test_two_reconcilers_announce_every_batch_once() -> None:
 
     def work() -> None:
         barrier.wait(30)
-        batches.reconcile(announced.append, lambda: 0)
+        reconcile(announced.append, lambda: 0)
 
     threads = [threading.Thread(target=work) for _ in range(2)]
     for thread in threads:

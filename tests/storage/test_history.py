@@ -136,3 +136,11 @@ def test_who_lives_is_kept_however_short_the_age() -> None:
         sql("INSERT INTO beats VALUES (%s, now() - %s * interval '1 second', true)", name, seconds)
     assert history.prune(timedelta(seconds=1)) == Pruned(0, 0, 1)
     assert sql("SELECT name FROM beats") == [("live",)]
+
+
+def test_a_dry_run_and_the_deletion_that_follows_agree() -> None:
+    for number, days in enumerate((31, 32, 40, 50, 10)):
+        past(days, number=number, limit=5 if number == 1 else None)
+    counted = history.prune(timedelta(days=30), dry_run=True)
+    assert counted.runs == 4
+    assert history.prune(timedelta(days=30)) == counted

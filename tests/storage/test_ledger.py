@@ -10,6 +10,7 @@ from celeryctl.storage import batches, plan, runs
 from celeryctl.storage.database import session
 from celeryctl.storage.ledger import Run
 from celeryctl.storage.misses import Missed
+from celeryctl.storage.reconciliation import reconcile
 
 from .ledgerkit import WORKS, drain, finish, open_batches, order, overdue, people, reload, running_ids, sql, take
 
@@ -255,5 +256,5 @@ def test_batches_left_over_by_a_cancelled_run_are_swept() -> None:
     sql("UPDATE runs SET status = 'cancelled' WHERE id = %s", str(opened.run.id))
     assert batches.claim(opened.batches[0]) is None
     overdue()
-    assert batches.reconcile(lambda _: pytest.fail("announced"), lambda: 0) == 0
+    assert reconcile(lambda _: pytest.fail("announced"), lambda: 0) == 0
     assert open_batches() == []

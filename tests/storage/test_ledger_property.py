@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from celeryctl.datasets.addresses import Address
-from celeryctl.storage import batches, plan, runs
+from celeryctl.storage import batches, plan, reconciliation, runs
 from celeryctl.storage.cipher import Keyring
 from celeryctl.storage.database import database, session
 from celeryctl.storage.ledger import Batch, Run
@@ -128,7 +128,7 @@ class Cluster(RuleBasedStateMachine):
         with session():
             database.execute_sql("UPDATE batches SET due = due - %s * interval '1 second'", (seconds,))
         if reconcile:
-            batches.reconcile(self.messages.append, lambda: len(self.messages))
+            reconciliation.reconcile(self.messages.append, lambda: len(self.messages))
 
     @rule(pick=picks)
     def cancel(self, pick: int) -> None:

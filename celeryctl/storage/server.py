@@ -1,0 +1,35 @@
+"""The PostgreSQL server itself, and a look into its tables."""
+
+from typing import Any
+
+import peewee
+
+from celeryctl.storage.database import database, session
+from celeryctl.storage.row import dicts
+
+CONNECTIONS = """
+SELECT current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int,
+  (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'),
+  (SELECT coalesce(sum(concurrency), 0) FROM workers WHERE seen_at > now() - interval '15 seconds')
+"""
+
+
+def version() -> tuple[int, int]:
+    """Major and minor."""
+    with session():
+        number: int = database.connection().server_version
+        return divmod(number, 10_000)
+
+
+def connections() -> tuple[int, int, int]:
+    """How many there may be, how many there are, and how many processes the workers that live have."""
+    with session():
+        most, used, processes = database.execute_sql(CONNECTIONS).fetchone()
+        return most, used, processes
+
+
+def ends(model: type[peewee.Model]) -> list[dict[str, Any]]:
+    """The oldest and the newest row of a table; none where it is empty."""
+    row_id = model._meta.fields["id"]
+    with session():
+        return [row for order in (row_id, -row_id) for row in dicts(model.select().order_by(order).limit(1))]
