@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -73,6 +74,11 @@ class Cockpit:
     def until_filled(self) -> None:
         """Wait for the end of the first round: an `up` is ready before that."""
         eventually(lambda: json.loads(self.ok("stats", "--json"))["users_with_both"] == 10, within=60)
+
+    def until_beat(self) -> None:
+        """Wait for a beat of the `up` that runs."""
+        name = f"beat{self.child('beat').pid}@{socket.gethostname()}"
+        eventually(lambda: name in [one["name"] for one in json.loads(self.ok("stats", "--json"))["beats"]], within=60)
 
     def is_ready(self, pid: int) -> bool:
         return self.document().get("pid") == pid and bool(self.document()["ready"])
