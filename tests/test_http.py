@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from faultserver import FaultServer, Reply
+from waiting import eventually
 
 from celeryctl.errors import BrokerUnreachableError, SourceError, SourceUnreachableError
 from celeryctl.http import Answer, Client, Meter, RateBudget
@@ -367,6 +368,19 @@ def test_a_retry_after_holds_for_everybody_who_shares_the_budget(ask: Ask, stora
     began = time.monotonic()
     ask(GOOD, budget=RateBudget({}, storage) if storage else one)
     assert time.monotonic() - began > 0.4
+
+
+def test_a_pause_that_somebody_else_has_set_is_noticed_while_it_lasts(redis_url: str) -> None:
+    ours, theirs = RateBudget({}, redis_url), RateBudget({}, redis_url)
+    ours.wait("users")
+    theirs.pause("users", 3)
+
+    def waits() -> bool:
+        began = time.monotonic()
+        ours.wait("users")
+        return time.monotonic() - began > 0.2
+
+    assert eventually(waits, within=2.5)
 
 
 def test_a_budget_whose_redis_is_away_says_so() -> None:

@@ -18,17 +18,15 @@ class Address(Row):
         table_name = "addresses"
 
 
-COPIED = ("street_name", "city", "state", "country")
-CODES = ("postcode", "zip_code", "zip")  # three codes that differ from each other; the first present counts
-Record = defstruct("Record", [(name, str | None, None) for name in ("building_number", *COPIED, *CODES)])
+NAMES = ("building_number", "street_name", "city", "state", "country", "postcode", "zip_code", "zip")
+Record = defstruct("Record", [(name, str | None, None) for name in NAMES])
 
 
 def to_row(record: Any) -> dict[str, Any]:
-    code = next(filter(None, (getattr(record, name) for name in CODES)), None)
-    return {name: getattr(record, name) for name in COPIED} | {
-        "street_number": record.building_number,
-        "postal_code": code,
-    }
+    # The three codes differ from each other; the first present counts.
+    code = record.postcode or record.zip_code or record.zip
+    place = {"street_name": record.street_name, "city": record.city, "state": record.state, "country": record.country}
+    return {"street_number": record.building_number, "postal_code": code, **place}
 
 
 DATASET = Dataset(

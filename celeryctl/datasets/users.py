@@ -7,8 +7,6 @@ from msgspec import Meta, Struct
 
 from celeryctl import Dataset, Source, User
 
-COPIED = ("name", "username", "email", "phone", "website")
-
 
 class Company(Struct):
     name: str | None = None
@@ -27,9 +25,18 @@ class Record(Struct):
 
 
 def to_row(record: Record) -> dict[str, Any]:
-    own = {name: getattr(record, name) for name in COPIED} | {"external_id": record.id}
     company = record.company or Company()
-    return own | {"company_name": company.name, "company_catchphrase": company.catchPhrase, "company_bs": company.bs}
+    return {
+        "external_id": record.id,
+        "name": record.name,
+        "username": record.username,
+        "email": record.email,
+        "phone": record.phone,
+        "website": record.website,
+        "company_name": company.name,
+        "company_catchphrase": company.catchPhrase,
+        "company_bs": company.bs,
+    }
 
 
 DATASET = Dataset(

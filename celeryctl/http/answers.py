@@ -37,13 +37,14 @@ class Answer:
 class Meter:
     """Counts, from several threads: requests that went out to a source, and tries beyond the first.
 
-    ``answers`` are those that came whole, in ``seconds`` altogether.
+    ``answers`` are those that came whole, in ``seconds`` altogether, the quickest in ``least``.
     """
 
     requests: int = 0
     retries: int = 0
     answers: int = 0
     seconds: float = 0.0
+    least: float | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
     def count_request(self) -> None:
@@ -54,6 +55,7 @@ class Meter:
         with self._lock:
             self.answers += 1
             self.seconds += seconds
+            self.least = seconds if self.least is None else min(self.least, seconds)
 
     @property
     def latency(self) -> float | None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from celeryctl.settings import Settings
 
 UNITS = {"s": "second", "m": "minute", "h": "hour", "d": "day"}
+LOOK = 0.5  # seconds for which a source that nobody has told to pause is asked without looking again
 SHORTEST = 0.01  # seconds; what several waiters find at the end of a window is gone with the first
 
 
@@ -41,6 +42,7 @@ class RateBudget:
         self._rates = {source: rate_limit(rate) for source, rate in rates.items()}
         self._storage = cast("Storage", storage_from_string(storage_uri or "memory://", wrap_exceptions=True))
         self._limiter = MovingWindowRateLimiter(self._storage)
+        self._looked: dict[str, float] = {}
 
     @classmethod
     def from_settings(cls, settings: "Settings") -> "RateBudget":
@@ -69,6 +71,7 @@ class RateBudget:
 
     def pause(self, source: str, seconds: float) -> None:
         key = self._pause_key(source)
+        self._looked.pop(source, None)
         try:
             self._storage.clear(key)
             self._storage.incr(key, math.ceil(seconds))
@@ -77,10 +80,10 @@ class RateBudget:
 
     def _seconds_to_wait(self, source: str) -> float:
         """0 after taking a request from the budget."""
-        key, rate = self._pause_key(source), self._rates.get(source)
+        rate = self._rates.get(source)
         try:
-            if self._storage.get(key):
-                ready = self._storage.get_expiry(key)
+            if paused := self._paused_until(source):
+                ready = paused
             elif rate is None or self._limiter.hit(rate, "celeryctl", source):
                 return 0
             else:
@@ -88,6 +91,15 @@ class RateBudget:
         except StorageError as exc:
             raise _unreachable(source) from exc
         return max(ready - time.time(), SHORTEST)
+
+    def _paused_until(self, source: str) -> float | None:
+        key, now = self._pause_key(source), time.monotonic()
+        if now - self._looked.get(source, -LOOK) < LOOK:
+            return None
+        if self._storage.get(key):
+            return self._storage.get_expiry(key)
+        self._looked[source] = now
+        return None
 
     @staticmethod
     def _pause_key(source: str) -> str:

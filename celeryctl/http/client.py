@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin
 
 import backoff
-import requests
+from urllib3.response import HTTPResponse
 
 from celeryctl.errors import SourceUnreachableError
 from celeryctl.http.answers import Answer, Meter, excerpt, looks_like_json, passes, retry_after
@@ -99,7 +99,7 @@ class Client:
         Waiting for the rate budget does not count towards the total time-out; everything else does. Raises
         SourceUnreachableError when all tries were in vain, SourceError when there is no use in trying again.
         """
-        self._transport.check(url, source)
+        self._transport.prepare(url, source)
         call = _Call(url, source, meter, absent_ok, time.monotonic() + self._total_timeout)
         attempt = backoff.on_exception(
             _pauses,
@@ -125,13 +125,13 @@ class Client:
             began = time.monotonic()
             sent = self._transport.send(url, source=call.source, until=call.until, left=left, meter=call.meter)
             with closing(sent) as response:
-                target = response.headers.get("Location") if response.status_code in (301, 302, 303, 307, 308) else None
+                target = response.headers.get("Location") if response.status in (301, 302, 303, 307, 308) else None
                 if not target:
-                    answer = self._judge(response, call)
+                    answer = self._judge(response, url, call)
                     call.meter.count_answer(time.monotonic() - began)
                     return answer
             target = urljoin(url, target)
-            self._transport.check(target, call.source)
+            self._transport.prepare(target, call.source)
             if not same_site(url, target):
                 raise refusal(call.source, "redirects elsewhere", f"{site(url)} to {site(target)}; not followed")
             url = target
@@ -143,15 +143,15 @@ class Client:
             self._budget.wait(call.source)
             call.until += time.monotonic() - began
 
-    def _judge(self, response: requests.Response, call: _Call) -> Answer:
-        status, good = response.status_code, response.status_code == 200
-        body = self._transport.read(response, source=call.source, most=self._max_bytes if good else ERROR_BODY)
+    def _judge(self, response: HTTPResponse, url: str, call: _Call) -> Answer:
+        status, good = response.status, response.status == 200
+        body = self._transport.read(response, source=call.source, url=url, most=self._max_bytes if good else ERROR_BODY)
         if good and len(body) > self._max_bytes:
             raise refusal(call.source, "sends too much", f"more than {self._max_bytes} bytes (HTTP_MAX_BYTES) at once")
         if good and looks_like_json(body):
-            return Answer(status, body, response.headers, response.url)
+            return Answer(status, body, response.headers, url)
         if status == 404 and call.absent_ok:
-            return Answer(status, b"", response.headers, response.url)
+            return Answer(status, b"", response.headers, url)
         text = f"answered {status} {excerpt(body, self._transport.secrets(call.url, call.source))}".rstrip()
         if not good and not passes(status):
             raise refusal(call.source, "refuses the request", f"{site(call.url)} {text}")

@@ -3,18 +3,21 @@
 import importlib.metadata
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from http.cookiejar import DefaultCookiePolicy
 from typing import Protocol
 from urllib.parse import parse_qsl, urlsplit
 
 import requests
 from urllib3.exceptions import HTTPError
+from urllib3.response import HTTPResponse
 
 from celeryctl.http.answers import Meter
 from celeryctl.http.connections import Adapter, Terms, under
 from celeryctl.http.faults import refusal, same_site, site, translate, was_sent
 
 CHUNK = 65_536
+PREPARED = 128  # requests kept: most of a source's are the same again and again
 SHORT_SECRET = 6  # characters; replacing shorter texts in a message would garble it
 
 
@@ -27,21 +30,14 @@ class Origin(Protocol):
     def authorization(self) -> str | None: ...
 
 
-class _Session(requests.Session):
-    def get_redirect_target(self, resp: requests.Response) -> str | None:  # noqa: ARG002
-        """None: requests would read the whole body of a redirect, however large; the client follows by itself."""
-        return None
-
-
-def _session(pool_size: int) -> requests.Session:
-    session = _Session()
+def _session() -> requests.Session:
+    """What every request carries. It sends none itself: it would keep cookies and read redirects, however large."""
+    session = requests.Session()
     # Neither proxies, netrc files nor certificates come from the environment; no cookie is kept.
     session.trust_env = False
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     agent = f"celeryctl/{importlib.metadata.version('celeryctl')}"
     session.headers.update({"User-Agent": agent, "Accept": "application/json", "Accept-Encoding": "gzip"})
-    for scheme in ("http://", "https://"):
-        session.mount(scheme, Adapter(pool_maxsize=pool_size))
     return session
 
 
@@ -54,10 +50,20 @@ class Transport:
     pool_size: int
 
     def __post_init__(self) -> None:
-        self._session = _session(self.pool_size)
+        self._session = _session()
+        self._adapter = Adapter(pool_maxsize=self.pool_size)
+        self.prepare = lru_cache(PREPARED)(self._prepare)
 
     def close(self) -> None:
-        self._session.close()
+        self._adapter.close()
+
+    def _prepare(self, url: str, source: str) -> requests.PreparedRequest:
+        """The request, which may be sent any number of times. Raises SourceError for what cannot be asked."""
+        self.check(url, source)
+        try:
+            return self._session.prepare_request(requests.Request("GET", url, headers=self._headers(source)))
+        except requests.RequestException as exc:
+            raise translate(exc, source=source, url=url) from exc
 
     def check(self, url: str, source: str) -> None:
         """Raise SourceError for a URL that is none, or that leads away from the server that is set for the source."""
@@ -72,29 +78,29 @@ class Transport:
         if origin and not same_site(origin.url, url):
             raise refusal(source, "names another server", f"{site(url)} in place of {site(origin.url)}; not followed")
 
-    def send(self, url: str, *, source: str, until: float, left: float, meter: Meter) -> requests.Response:
+    def send(self, url: str, *, source: str, until: float, left: float, meter: Meter) -> HTTPResponse:
         """The head of the answer. ``until`` is the deadline on time.monotonic(), ``left`` the seconds to it."""
-        timeout = (min(self.connect_timeout, left), min(self.read_timeout, left))
+        request = self.prepare(url, source)
+        connect, read = min(self.connect_timeout, left), min(self.read_timeout, left)
         try:
             with under(Terms(until, self.allow_private)):
-                response = self._session.get(url, headers=self._headers(source), stream=True, timeout=timeout)
-        except (requests.RequestException, HTTPError) as exc:
+                response = self._adapter.open(request, connect=connect, read=read)
+        except (requests.RequestException, HTTPError, OSError) as exc:
             if was_sent(exc):
                 meter.count_request()
             raise translate(exc, source=source, url=url) from exc
         meter.count_request()
         return response
 
-    def read(self, response: requests.Response, *, source: str, most: int) -> bytes:
+    def read(self, response: HTTPResponse, *, source: str, url: str, most: int) -> bytes:
         """The decompressed body; of a longer one only a beginning that is longer than ``most``."""
         body = bytearray()
-        response.raw.decode_content = True
         try:
             # Not read(): it would wait until the whole chunk is there.
-            while len(body) <= most and (chunk := response.raw.read1(CHUNK)):
+            while len(body) <= most and (chunk := response.read1(CHUNK)):
                 body += chunk
         except HTTPError as exc:
-            raise translate(exc, source=source, url=response.url) from exc
+            raise translate(exc, source=source, url=url) from exc
         return bytes(body)
 
     def secrets(self, url: str, source: str) -> list[str]:

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -40,10 +40,41 @@ def decode(dataset: Dataset, body: bytes) -> list[Result]:
     if body.lstrip()[:1] == b"{":
         body = b"[" + body + b"]"
     try:
-        return [_row(dataset, record) for record in _decoder(dataset.record).decode(body)]
+        records = _decoder(dataset.record).decode(body)
     except FAULTS:
-        raws = _raws(dataset, body)
-    return [_one(dataset, raw) for raw in raws]
+        return [_one(dataset, raw) for raw in _raws(dataset, body)]
+    rows = _rows(dataset, records)
+    return list(zip(records, rows, strict=True)) if rows else [_row(dataset, record) for record in records]
+
+
+def _rows(dataset: Dataset, records: list[Any]) -> list[dict[str, Any]] | None:
+    """All rows at once; None where anything at all is wrong with any of them, which is then found out one by one."""
+    try:
+        rows = [dataset.to_row(record) for record in records]
+    except Exception:  # noqa: BLE001 - the author's code
+        return None
+    return rows if set(map(type, rows)) <= {dict} and _are_whole(dataset, rows) else None
+
+
+def _are_whole(dataset: Dataset, rows: list[dict[str, Any]]) -> bool:
+    """Whether all rows have the same columns, those that they must, and nothing wrong in any; column by column."""
+    names: Set[str] = rows[0].keys() if rows else _filled(dataset)
+    if not dataset.model._meta.fields.keys() >= names >= _filled(dataset) or {len(names)} != {*map(len, rows)}:
+        return not rows
+    try:
+        return not any(_is_faulty([row[name] for row in rows], must=name in _filled(dataset)) for name in names)
+    except KeyError:
+        return False
+
+
+def _is_faulty(values: list[Any], *, must: bool) -> bool:
+    """Whether one of a column's values holds a NUL character, or is missing where that ``must`` not be."""
+    try:
+        whole = "".join(values)
+    except TypeError:  # not only text
+        missing = must and (None in values or "" in values)
+        return missing or any(isinstance(value, str) and "\0" in value for value in values)
+    return "\0" in whole or (must and "" in values)
 
 
 def _raws(dataset: Dataset, body: bytes) -> list[msgspec.Raw]:
@@ -127,7 +158,7 @@ def usable(key: object) -> int | None:
 
 
 def _row(dataset: Dataset, record: Any) -> Result:
-    key = usable(getattr(record, attribute(dataset.record, dataset.source.key), None))
+    key = key_of(dataset, record)
     try:
         row = dataset.to_row(record)
     except ValueError as exc:
@@ -153,8 +184,8 @@ def _faults(dataset: Dataset, row: dict[str, Any]) -> Iterator[str]:
             why=", ".join(sorted(map(str, unknown))),
             fix=f"edit {dataset.origin}",
         )
-    for name in required(dataset.model):
-        if row.get(name, "") in (None, "") and not (dataset.per and name == "user"):
+    for name in _filled(dataset):
+        if row.get(name, "") in (None, ""):
             yield f"{name} is missing or empty"
     for name, value in row.items():
         if isinstance(value, str) and "\0" in value:
@@ -166,6 +197,17 @@ def required(model: type[peewee.Model]) -> tuple[str, ...]:
     """The columns that a record must fill: those that may not be null and that nothing else fills."""
     own = (field for field in model._meta.sorted_fields if field.name not in Row._meta.fields)
     return tuple(field.name for field in own if not field.null and field.default is None)
+
+
+@cache
+def _filled(dataset: Dataset) -> Set[str]:
+    """The columns that `to_row` must fill, in their order."""
+    return dict.fromkeys(name for name in required(dataset.model) if not (dataset.per and name == "user")).keys()
+
+
+def key_of(dataset: Dataset, record: Any) -> int | None:
+    """The identity of a record, where it has a usable one."""
+    return usable(getattr(record, attribute(dataset.record, dataset.source.key), None))
 
 
 @cache

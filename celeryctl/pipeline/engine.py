@@ -4,11 +4,10 @@ import os
 import socket
 import uuid
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property, partial
-from time import sleep
+from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, Protocol
 
 from celeryctl import http
@@ -21,8 +20,9 @@ from celeryctl.errors import (
     UnreachableError,
 )
 from celeryctl.pipeline.fetch import Get, chunks, fetch_users
+from celeryctl.pipeline.lanes import Lanes
 from celeryctl.pipeline.lease import Lease, LostError
-from celeryctl.pipeline.paging import fetch_listing
+from celeryctl.pipeline.paging import Map, fetch_listing
 from celeryctl.storage import batches, plan, runs, sources
 from celeryctl.storage.cipher import Keyring
 from celeryctl.storage.database import session
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 SPLIT_AFTER = 2  # claims that nobody finished: the third hands the batch on in pieces
 LOOKUPS = 100  # users in a batch that are looked up one by one: a batch stays a matter of seconds
+TELL = 2.0  # seconds between two notes of how a source answers
 POLL = 0.2  # seconds between two looks at batches in other hands
 
 
@@ -54,6 +55,7 @@ def work_of(dataset: Dataset, settings: "Settings") -> Work:
         page_size=dataset.source.page_size,
         batch_size=settings.batch_size if dataset.source.many else LOOKUPS,
         max_age=settings.sources[dataset.name].max_age,
+        single=dataset.key == ("user",),
     )
 
 
@@ -67,6 +69,8 @@ class Pipeline:
         self.datasets = datasets
         self.keyring = keyring
         self.fetch = fetch or self.fetch_from_source
+        self._told: dict[str, float] = {}
+        self._lanes = Lanes(settings.fetch_threads)
         self.works = {name: work_of(dataset, settings) for name, dataset in datasets.items()}
 
     def open(self, order: runs.Order) -> runs.Opened | None:
@@ -109,6 +113,7 @@ class Pipeline:
     def _give_up(self, claim: batches.Claim, meter: http.Meter, error: CeleryctlError) -> list[int]:
         tried = batches.Outcome(requests=meter.requests, retries=meter.retries)
         if isinstance(error, SourceError | SourceUnreachableError):
+            self._told.pop(claim.run.dataset, None)
             sources.failed(claim.run.dataset, str(error))
         return batches.fail(claim, self.works, tried, error=str(error), exit_code=error.exit_code)
 
@@ -151,31 +156,38 @@ class Pipeline:
             lease.check()
             return self.client.get(url, source=dataset.name, meter=meter, absent_ok=absent_ok)
 
+        def run(function: Callable[[Any], Any], over: Iterable[Any]) -> Iterable[Any]:
+            return self._lanes.run(dataset.name, meter, function, over)
+
         if dataset.source.kind == "listing":
-            outcome = fetch_listing(dataset, claim, get, self._in_parallel)
+            outcome = fetch_listing(dataset, claim, get, run)
         else:
-            outcome = self._fetch_users(dataset, claim, get)
-        sources.answered(dataset.name, latency=meter.latency)
+            outcome = self._fetch_users(dataset, claim, get, run)
+        self._lanes.learn(dataset.name, meter)
+        self._tell(dataset.name, meter)
         return outcome
 
-    def _fetch_users(self, dataset: Dataset, claim: batches.Claim, get: Get) -> batches.Outcome:
+    def _tell(self, name: str, meter: http.Meter) -> None:
+        """Note for the stats how the source answers, now and then."""
+        now = monotonic()
+        if now - self._told.get(name, -TELL) >= TELL:
+            self._told[name] = now
+            sources.answered(name, latency=meter.latency)
+
+    def _fetch_users(self, dataset: Dataset, claim: batches.Claim, get: Get, run: Map) -> batches.Outcome:
         with session():
             users = plan.wanting(claim.run, self.works[dataset.name], claim.lo, claim.hi)
         whole = batches.Outcome()
-        for part in self._in_parallel(partial(fetch_users, dataset, get=get), chunks(dataset, users)):
+        for part in run(partial(fetch_users, dataset, get=get), chunks(dataset, users)):
             whole.rows += part.rows
             whole.missed += part.missed
         return whole
 
-    def _in_parallel(self, function: Callable[[Any], Any], over: Iterable[Any]) -> Iterable[Any]:
-        todo = list(over)
-        return map(function, todo) if len(todo) == 1 else self._threads.map(function, todo)
+    def prepare(self) -> None:
+        """Load what the first batch would load; nothing is opened."""
+        http.Client.from_settings(self.settings).close()
 
     @cached_property
     def client(self) -> http.Client:
         """The HTTP client, made in the process that uses it: a worker forks before it works."""
         return http.Client.from_settings(self.settings, http.RateBudget.from_settings(self.settings))
-
-    @cached_property
-    def _threads(self) -> ThreadPoolExecutor:
-        return ThreadPoolExecutor(self.settings.fetch_threads, thread_name_prefix="fetch")

@@ -86,10 +86,10 @@ def by_id(dataset: Dataset, body: bytes) -> Iterator[tuple[int, Result]]:
 def _assign(pairs: Any) -> Outcome:
     outcome = Outcome()
     for (user_id, _), result in pairs:
-        if result is None:
+        if type(result) is tuple:
+            outcome.rows.append({**result[1], "user": user_id})
+        elif result is None:
             outcome.missed.append(Missed(str(user_id), "none"))
-        elif isinstance(result, Rejection):
-            outcome.missed.append(Missed(str(user_id), "rejected", result.reasons))
         else:
-            outcome.rows.append({"user": user_id, **result[1]})
+            outcome.missed.append(Missed(str(user_id), "rejected", result.reasons))
     return outcome

@@ -9,14 +9,14 @@ class Page(msgspec.Struct):
     """One page.
 
     ``total``: records in all, where said and to be believed; ``refuted``: what was said though there are more.
-    ``next``: where it goes on. ``mark``: tells it from others. ``first``: how many records came before it.
+    ``next``: where it goes on. ``body``: as it came. ``first``: how many records came before it.
     """
 
     number: int
     results: list[Result]
     total: int | None
     next: str | None
-    mark: str
+    body: bytes
     first: int = 0
     refuted: int | None = None
 
@@ -33,6 +33,6 @@ class Trail(msgspec.Struct):
     seen: int = 0
     empty: int = 0
 
-    def after(self, page: Page) -> "Trail":
-        mark = page.mark if page.number & (page.number - 1) == 0 else self.mark
-        return Trail(page.next, mark, self.seen + len(page.results), 0 if page.results else self.empty + 1)
+    def after(self, page: Page, mark: str) -> "Trail":
+        kept = mark if page.number & (page.number - 1) == 0 else self.mark
+        return Trail(page.next, kept, self.seen + len(page.results), 0 if page.results else self.empty + 1)

@@ -16,8 +16,7 @@ from celeryctl.storage.batches import Claim, Outcome
 from celeryctl.storage.misses import Missed
 
 Get = Callable[..., Any]  # (url) -> http.Answer
-Map = Callable[[Callable[[int], Page], Iterable[int]], Iterable[Page]]
-
+Map = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
 
 EMPTY = 10  # pages in a row that hold nothing though the source says that it goes on
 
@@ -56,10 +55,11 @@ def _follow(dataset: Dataset, claim: Claim, get: Get) -> tuple[list[Page], Outco
         page = _page(dataset, number, size, trail.at, get)
         if number == 1:
             size = _measure(dataset.source, page, size, outcome)
-        if page.mark == trail.mark:
+        mark = _mark(dataset, page, trail.at)
+        if mark == trail.mark:
             outcome.ended = True
             break
-        page.first, trail = trail.seen, trail.after(page)
+        page.first, trail = trail.seen, trail.after(page, mark)
         pages.append(page)
         if _is_last(dataset.source, page, trail, claim.run.record_limit):
             outcome.ended = True
@@ -103,7 +103,7 @@ def _page(dataset: Dataset, number: int, size: int, at: str | None, get: Get) ->
     else:
         answer = get(at or source.with_query(**sized))
         results, following = decode(dataset, answer.body), _same_host(source.url, answer.next)
-    return Page(number, results, _total(answer), following, at or "")
+    return Page(number, results, _total(answer), following, answer.body)
 
 
 def _numbered(dataset: Dataset, number: int, size: int, get: Get) -> Page:
@@ -123,15 +123,16 @@ def _numbered(dataset: Dataset, number: int, size: int, get: Get) -> Page:
     else:
         # Without a word from the source only an empty or a repeated page is the end: a short one may be its own limit.
         last = source.size is not None and len(results) > size
-    mark = _mark(dataset, results, answer.body)
-    return Page(number, results, total, None if last else str(number + 1), mark, first, refuted)
+    return Page(number, results, total, None if last else str(number + 1), answer.body, first, refuted)
 
 
-def _mark(dataset: Dataset, results: list[Result], body: bytes) -> str:
+def _mark(dataset: Dataset, page: Page, at: str | None) -> str:
     """The same for pages with the same records, whatever their order and whatever else changes in them."""
+    if not dataset.source.page:
+        return at or ""
     name = attribute(dataset.record, dataset.source.key)
-    keys = [one.key if isinstance(one, Rejection) else getattr(one[0], name, None) for one in results]
-    known = repr(sorted(map(str, keys))).encode() if None not in keys else body
+    keys = [one.key if isinstance(one, Rejection) else getattr(one[0], name, None) for one in page.results]
+    known = repr(sorted(map(str, keys))).encode() if None not in keys else page.body
     return hashlib.sha256(known).hexdigest()
 
 
@@ -168,9 +169,8 @@ def _same_host(url: str, link: str | None) -> str | None:
 
 
 def _collect(page: Page, outcome: Outcome, *, limit: int | None) -> None:
-    for index, result in enumerate(page.results):
-        if limit is not None and page.first + index >= limit:
-            return
+    within = page.results if limit is None else page.results[: max(0, limit - page.first)]
+    for index, result in enumerate(within):
         if isinstance(result, Rejection):
             key = str(result.key) if result.key is not None else f"page {page.number}, record {index + 1}"
             outcome.missed.append(Missed(key, "rejected", result.reasons))

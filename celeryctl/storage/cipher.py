@@ -26,21 +26,23 @@ class Keyring:
         """Take base64 AES-256 keys; none at all make a ring that can neither seal nor open."""
         raw = [base64.b64decode(key) for key in keys]
         self._ciphers = {hashlib.sha256(key).hexdigest()[:8]: AESGCM(key) for key in raw}
+        self._sealing = next(iter(self._ciphers.items()), None)
 
     def __repr__(self) -> str:
         return f"Keyring({', '.join(self._ciphers) or 'empty'})"
 
     def seal(self, plain: str, context: str) -> str:
         """Encrypt. The same text gives another value every time."""
-        for key_id, cipher in self._ciphers.items():
-            nonce = os.urandom(NONCE_BYTES)
-            sealed = cipher.encrypt(nonce, plain.encode(), f"{context}|{key_id}".encode())
-            return f"{VERSION}.{key_id}.{base64.b64encode(nonce + sealed).decode()}"
-        raise CipherError(
-            "a card number cannot be encrypted",
-            why="there is no key",
-            fix="celeryctl config init (or set CARD_ENCRYPTION_KEYS)",
-        )
+        if self._sealing is None:
+            raise CipherError(
+                "a card number cannot be encrypted",
+                why="there is no key",
+                fix="celeryctl config init (or set CARD_ENCRYPTION_KEYS)",
+            )
+        key_id, cipher = self._sealing
+        nonce = os.urandom(NONCE_BYTES)
+        sealed = cipher.encrypt(nonce, plain.encode(), f"{context}|{key_id}".encode())
+        return f"{VERSION}.{key_id}.{binascii.b2a_base64(nonce + sealed, newline=False).decode()}"
 
     def open(self, value: str, context: str) -> str:
         """Decrypt what `seal` made for the same ``context``. Raises CipherError for anything else."""

@@ -7,6 +7,7 @@ import peewee
 
 from celeryctl.storage.database import database, session, transaction
 from celeryctl.storage.ledger import Count
+from celeryctl.storage.row import dicts
 
 TRIGGERS = ("rows_added", "rows_removed", "rows_emptied")
 UNWATCHED = """
@@ -29,7 +30,9 @@ class Drift:
 def drift(models: Models) -> list[Drift]:
     """The tables whose counter is wrong. Scans them."""
     with session():
-        counted = {count.table_name: count.rows for count in Count.select()}
+        total = peewee.fn.sum(Count.rows).cast("bigint")
+        sums = dicts(Count.select(Count.table_name, total.alias("total")).group_by(Count.table_name))
+        counted = {one["table_name"]: one["total"] for one in sums}
         rows = {model._meta.table_name: model.select().count() for model in models}
     found = (Drift(table, counted.get(table, 0), count) for table, count in rows.items())
     return [one for one in found if one.counted != one.rows]

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 import peewee
 
-from celeryctl.storage.database import database, session
+from celeryctl.storage.database import database, session, transaction
 from celeryctl.storage.ledger import Run, Worker
 from celeryctl.storage.row import EncryptedField, dicts
 from celeryctl.storage.snapshot import ALIVE
@@ -20,14 +20,13 @@ def stale(model: type[peewee.Model], max_age: timedelta) -> int:
         return model.select().where(model._meta.fields["fetched_at"] < peewee.fn.now() - max_age).count()
 
 
-def covered(*models: type[peewee.Model]) -> int:
-    """How many users have a row in every one of these tables. Scans them."""
-    query = User.select()
-    for model in models:
-        query = query.where(
-            peewee.fn.EXISTS(model.select(peewee.SQL("1")).where(model._meta.fields["user"] == User.id))
-        )
-    return query.count()
+def covered(first: type[peewee.Model], second: type[peewee.Model]) -> int:
+    """How many users have a row in both of these tables, of which each has one a user. Scans an index of each."""
+    user = [model._meta.fields["user"] for model in (first, second)]
+    with transaction():
+        # Side by side through two indexes that are in order takes a third of what a hash table of one of them takes.
+        database.execute_sql("SET LOCAL enable_hashjoin = off")
+        return first.select().join(second, on=(user[0] == user[1])).count()
 
 
 def holds_sealed(models: Sequence[type[peewee.Model]]) -> bool:

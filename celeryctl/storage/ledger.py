@@ -145,13 +145,15 @@ class Beat(Stored):
 
 
 class Count(Stored):
-    """How many rows a data set's table has. Triggers keep it."""
+    """How many rows a data set's table has: the sum of its shards. Triggers keep it."""
 
-    table_name = peewee.TextField(primary_key=True)
+    table_name = peewee.TextField()
+    shard = peewee.IntegerField()
     rows = peewee.BigIntegerField()
 
     class Meta:
         table_name = "counts"
+        primary_key = peewee.CompositeKey("table_name", "shard")
 
 
 class DatasetState(Stored):

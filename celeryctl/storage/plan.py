@@ -3,46 +3,73 @@
 import peewee
 
 from celeryctl.storage.database import database
-from celeryctl.storage.ledger import Batch, Run
+from celeryctl.storage.ledger import Batch, Run, Worker
+from celeryctl.storage.snapshot import ALIVE
 from celeryctl.storage.work import Work
 
-WINDOW = 32  # open batches of a run: what a cluster needs to stay busy, and what a lost broker has to be told again
+WINDOW = 16  # open batches of a run at least: what a lost broker has to be told again, however many users there are
+AT_ONCE = 8  # batches planned in one go: the first are to be worked on while others are planned
+SHARES = 10  # batches that a run is cut into at least,
+SMALLEST = 1000  # records, unless its batches became smaller than this
+SAMPLE = 10_000  # users looked at where the counters say that none lacks a row
+IN_HAND, IN_ALL = 2, 4  # batches for every process of the cluster at least: open at a time, and in a whole run
 ANNOUNCE = 5  # seconds after which an unclaimed batch is announced again
 
-# A user wants a row when it has none that is fresh enough, unless asking was tried and is not due again.
+# A user wants a row when it has none that is fresh enough, unless asking was tried and is not due again. The range is
+# said of both tables: from the one the planner does not conclude where in the other it may begin.
 WANTING = """
-  FROM users u LEFT JOIN misses m ON m.dataset = %(dataset)s AND m.key = u.id::text
-  WHERE {range}
-    AND NOT EXISTS (SELECT FROM "{table}" t WHERE t.user_id = u.id
+  FROM users u
+  WHERE u.id {range}
+    AND NOT EXISTS (SELECT FROM "{table}" t WHERE t.user_id = u.id AND t.user_id {range}
                     AND (%(stale)s::timestamptz IS NULL OR t.fetched_at >= %(stale)s::timestamptz))
-    AND (m.key IS NULL OR m.next_try <= now()
-         OR (m.tried_at < %(stale)s::timestamptz AND (%(refresh)s OR m.outcome IN ('none', 'gone'))))
+    AND NOT EXISTS (SELECT FROM misses m WHERE m.dataset = %(dataset)s AND m.key = u.id::text
+                    AND (m.next_try <= now() OR (m.tried_at < %(stale)s::timestamptz
+                         AND (%(refresh)s OR m.outcome IN ('none', 'gone')))) IS NOT TRUE)
 """
 
 PLAN_USERS = """
-WITH wanting AS (SELECT u.id, row_number() OVER (ORDER BY u.id) - 1 AS n {wanting} ORDER BY u.id LIMIT %(most)s),
+WITH cut AS MATERIALIZED (
+  SELECT min(id) AS lo, max(id) AS hi, count(*) AS records
+  FROM (SELECT u.id, row_number() OVER (ORDER BY u.id) - 1 AS n {wanting} ORDER BY u.id LIMIT %(most)s) AS wanting
+  GROUP BY n / %(size)s),
 planned AS (
   INSERT INTO batches (run_id, lo, hi, due)
-  SELECT %(run)s, min(id), max(id), now() + %(announce)s * interval '1 second' FROM wanting GROUP BY n / %(size)s
-  RETURNING id)
-SELECT coalesce((SELECT array_agg(id ORDER BY id) FROM planned), '{{}}'), coalesce(max(id), 0), count(*) FROM wanting
+  SELECT %(run)s, lo, hi, now() + %(announce)s * interval '1 second' FROM cut ORDER BY lo RETURNING id)
+SELECT coalesce((SELECT array_agg(id ORDER BY id) FROM planned), '{{}}'), coalesce(max(hi), 0),
+       coalesce(sum(records), 0)::bigint
+FROM cut
 """
+
+# How many users want a row when no row is too old: counted by triggers, but for those whose miss stands in the way.
+LACKING = """
+SELECT (SELECT sum(rows) FROM counts WHERE table_name = 'users')
+  - (SELECT sum(rows) FROM counts WHERE table_name = %(table)s)
+  - (SELECT count(*) FROM misses m WHERE m.dataset = %(dataset)s AND m.user_id IS NOT NULL
+     AND (m.next_try <= now()) IS NOT TRUE AND NOT EXISTS (SELECT FROM "{table}" r WHERE r.user_id = m.user_id))
+"""
+ENDS = "SELECT min(id), max(id) FROM (SELECT id FROM users WHERE id >= %s ORDER BY id LIMIT %s) AS taken"
 
 
 def plan(run: Run, work: Work) -> list[int]:
     """Insert the next batches of ``run``, up to the window. Returns their ids; none when all is planned."""
-    room = WINDOW - Batch.select().where(Batch.run == run).count()
+    room = min(AT_ONCE, max(WINDOW, IN_HAND * _processes()) - Batch.select().where(Batch.run == run).count())
     if room <= 0:
         return []
     return _plan_pages(run, work, room) if work.listing else _plan_users(run, work, room)
+
+
+def _processes() -> int:
+    """How many processes the living workers have."""
+    query = Worker.select(peewee.fn.sum(Worker.concurrency)).where(Worker.seen_at > peewee.fn.now() - ALIVE)
+    return query.scalar() or 0
 
 
 def _plan_pages(run: Run, work: Work, room: int) -> list[int]:
     last = last_page(run)
     if run.bound is None:
         # How many pages there are is known from the first answer at the earliest; until then one batch at a time.
-        room = 1 if room == WINDOW else 0
-    pages = max(1, work.batch_size // run.page_size)
+        room = 0 if Batch.select().where(Batch.run == run).exists() else 1
+    pages = max(1, _pages(run, work))
     batches = []
     while room > 0 and (last is None or run.cursor < last):
         lo, hi = run.cursor + 1, run.cursor + pages
@@ -52,6 +79,21 @@ def _plan_pages(run: Run, work: Work, room: int) -> list[int]:
         room -= 1
     Run.update(cursor=run.cursor, planned=run.planned).where(Run.id == run.id).execute()
     return [batch.id for batch in Batch.insert_many(batches).returning(Batch.id)] if batches else []
+
+
+def _pages(run: Run, work: Work) -> int:
+    """How many pages make a batch. The first page tells how many there are, and is asked for alone."""
+    if run.bound is None:
+        return work.batch_size // run.page_size if run.cursor else 1
+    return -(-batch_size(work, run.bound * run.page_size) // run.page_size)
+
+
+def batch_size(work: Work, records: int | None) -> int:
+    """How many records make a batch where a run has so many."""
+    if records is None:
+        return work.batch_size
+    share = -(-records // max(SHARES, IN_ALL * _processes()))
+    return min(work.batch_size, max(SMALLEST, share))
 
 
 def last_page(run: Run) -> int | None:
@@ -65,7 +107,7 @@ def _plan_users(run: Run, work: Work, room: int) -> list[int]:
     most = room * run.batch_size
     if run.record_limit is not None:
         most = min(most, run.record_limit - run.planned)
-    wanting = WANTING.format(range="u.id > %(cursor)s", table=work.model._meta.table_name)
+    wanting = WANTING.format(range="> %(cursor)s", table=work.model._meta.table_name)
     parameters = _parameters(run) | {
         "cursor": run.cursor, "most": most, "run": str(run.id), "announce": ANNOUNCE, "size": run.batch_size
     }  # fmt: skip
@@ -77,7 +119,7 @@ def _plan_users(run: Run, work: Work, room: int) -> list[int]:
 
 def wanting(run: Run, work: Work, lo: int, hi: int) -> list[tuple[int, int]]:
     """The (id, external_id) of the users from ``lo`` to ``hi`` that still want a row, in the order of their ids."""
-    query = WANTING.format(range="u.id BETWEEN %(lo)s AND %(hi)s", table=work.model._meta.table_name)
+    query = WANTING.format(range="BETWEEN %(lo)s AND %(hi)s", table=work.model._meta.table_name)
     parameters = _parameters(run) | {"lo": lo, "hi": hi}
     return list(database.execute_sql(f"SELECT u.id, u.external_id {query} ORDER BY u.id", parameters).fetchall())
 
@@ -86,9 +128,29 @@ def expected(run: Run, work: Work) -> int | None:
     """How many records the run will ask for; None where only the source knows."""
     if work.listing:
         return None
-    query = WANTING.format(range="true", table=work.model._meta.table_name)
-    (count,) = database.execute_sql(f"SELECT count(*) {query}", _parameters(run)).fetchone()
+    count = _lacking(run, work) if work.single and run.stale_before is None else None
+    if count is None:
+        query = WANTING.format(range="IS NOT NULL", table=work.model._meta.table_name)
+        (count,) = database.execute_sql(f"SELECT count(*) {query}", _parameters(run)).fetchone()
     return int(count) if run.record_limit is None else min(int(count), run.record_limit)
+
+
+def _lacking(run: Run, work: Work) -> int | None:
+    """What the counters say, whatever the size of the tables; None where a table has none."""
+    table = work.model._meta.table_name
+    parameters = {"dataset": run.dataset, "table": table}
+    (count,) = database.execute_sql(LACKING.format(table=table), parameters).fetchone()
+    return None if count is None else max(0, int(count))
+
+
+def all_there(run: Run, work: Work) -> bool:
+    """Whether the counters are right that nobody wants a row, as far as some thousand users tell, taken anywhere.
+
+    They are wrong after rows went with triggers switched off. What one look does not find, one of the next does.
+    """
+    (anywhere,) = database.execute_sql("SELECT ceil(random() * max(id))::bigint FROM users").fetchone()
+    ends = database.execute_sql(ENDS, (anywhere, SAMPLE)).fetchone()
+    return not wanting(run, work, *ends)
 
 
 def _parameters(run: Run) -> dict[str, object]:

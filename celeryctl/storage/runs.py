@@ -9,7 +9,7 @@ import peewee
 from celeryctl.storage.coverage import clock
 from celeryctl.storage.database import transaction
 from celeryctl.storage.ledger import Batch, Miss, Run
-from celeryctl.storage.plan import expected, plan
+from celeryctl.storage.plan import all_there, batch_size, expected, plan
 from celeryctl.storage.work import Work, Works
 
 NOW = peewee.fn.now()
@@ -40,15 +40,19 @@ class Opened:
 def open_run(order: Order, works: Works) -> Opened | None:
     """Open a run with its first batches, or join the one of this data set that is running.
 
-    None when the slot had its run before. A run with nothing to do is closed at once.
+    None when the slot had its run before. A run with nothing to do is closed at once: beat believes the counters, and
+    looks at some users beside; for everybody else every user is looked at.
     """
     with transaction():
         run = _insert(order, works[order.dataset])
         if run is None:
             return _join(order, works)
-        run.expected = expected(run, works[order.dataset])
-        Run.update(expected=run.expected).where(Run.id == run.id).execute()
-        batches = advance(run, works)
+        work = works[order.dataset]
+        run.expected = expected(run, work)
+        run.batch_size = batch_size(work, run.expected)
+        run.save(only=run.dirty_fields)
+        idle = order.trigger == "schedule" and run.expected == 0 and all_there(run, work)
+        batches = close(run, works) if idle else advance(run, works)
         return Opened(Run.get_by_id(run.id), batches=batches)
 
 

@@ -15,6 +15,7 @@ BUCKETS = 30  # of throughput: five minutes
 
 READ = """
 WITH known AS (SELECT * FROM unnest(%(names)s::text[], %(tables)s::text[]) WITH ORDINALITY AS k (name, table_name, n)),
+counted AS (SELECT table_name, sum(rows)::bigint AS rows FROM counts GROUP BY table_name),
 shown AS (SELECT * FROM runs ORDER BY started_at DESC LIMIT %(recent)s)
 SELECT json_build_object(
   'at', now(),
@@ -28,7 +29,7 @@ SELECT json_build_object(
         (SELECT max(r.started_at) FROM runs r WHERE r.status = 'running' AND k.name = ANY (r.followers)
          AND r.record_limit IS NULL AND r.trigger <> 'seed')
       )) ORDER BY k.n)
-    FROM known k LEFT JOIN datasets d ON d.name = k.name LEFT JOIN counts c ON c.table_name = k.table_name),
+    FROM known k LEFT JOIN datasets d ON d.name = k.name LEFT JOIN counted c ON c.table_name = k.table_name),
   'runs', (SELECT json_agg(row_to_json(s) ORDER BY s.started_at DESC) FROM shown s),
   'rates', (SELECT json_object_agg(n, rows) FROM (
       SELECT extract(epoch FROM bucket)::bigint / %(seconds)s AS n, sum(rows)::bigint AS rows FROM rates

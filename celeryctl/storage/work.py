@@ -12,7 +12,8 @@ class Work:
     """How a data set's runs are cut into batches.
 
     ``listing``: batches are ranges of pages of ``page_size`` records; else ranges of ids of the users that lack a row
-    in ``model`` or have one older than ``max_age``. A batch is about ``batch_size`` records.
+    in ``model`` or have one older than ``max_age``. A batch is ``batch_size`` records at most. ``single``: a user has
+    one row at most.
     """
 
     name: str
@@ -21,6 +22,7 @@ class Work:
     page_size: int
     batch_size: int
     max_age: timedelta | None = None
+    single: bool = True
 
 
 Works = Mapping[str, Work]

@@ -91,7 +91,7 @@ def test_the_tables_of_another_application_are_left_alone(
 
 
 def test_a_counter_that_is_wrong_is_counted_anew(named: str) -> None:
-    sql("INSERT INTO counts VALUES ('users', 7)")
+    sql("INSERT INTO counts VALUES ('users', 99, 7)")
     found = look("counters")
     assert (found.state, found.fix) == ("failed", "celeryctl doctor --fix")
     assert "users has 0 rows, its counter says 7" in found.why

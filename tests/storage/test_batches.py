@@ -9,7 +9,7 @@ import pytest
 from waiting import eventually
 
 from celeryctl.errors import RefusedError
-from celeryctl.storage import batches
+from celeryctl.storage import batches, plan
 from celeryctl.storage.database import connect_once, database, session, transaction
 from celeryctl.storage.ledger import Batch
 from celeryctl.storage.misses import Missed
@@ -142,7 +142,7 @@ def test_nothing_more_is_planned_in_a_run_with_an_error() -> None:
 
 
 def test_a_batch_planned_while_another_is_given_up_is_given_up_too() -> None:
-    people(3 * 33)
+    people(3 * (plan.AT_ONCE + 1))
     opened = order()
     first, second = take(opened.batches[0]), take(opened.batches[1])
     giving_up = threading.Thread(target=give_up, args=(first,))
@@ -208,7 +208,7 @@ def test_nothing_is_announced_again_while_the_queue_holds_as_much_as_waits() -> 
 
 
 def test_two_reconcilers_announce_every_batch_once() -> None:
-    people(3 * 32)
+    people(3 * plan.AT_ONCE)
     order()
     overdue()
     announced: list[int] = []
@@ -223,7 +223,7 @@ def test_two_reconcilers_announce_every_batch_once() -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(announced) == len(set(announced)) == 32
+    assert len(announced) == len(set(announced)) == plan.AT_ONCE
 
 
 def test_a_lost_run_of_batches_is_deleted_with_its_run() -> None:

@@ -22,7 +22,6 @@ def test_users_with_a_row_in_every_table_are_counted() -> None:
     drain(order(limit=2))
     sql("INSERT INTO credit_cards (user_id, card_number, card_type, expiry_date) VALUES (%s, 'x', 'x', 'x')", ids[1])
     with session():
-        assert [coverage.covered(Address), coverage.covered(CreditCard)] == [2, 1]
         assert coverage.covered(Address, CreditCard) == 1
 
 

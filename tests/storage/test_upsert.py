@@ -7,6 +7,7 @@ from typing import Any
 import peewee
 import pytest
 from servers import KEY
+from waiting import eventually
 
 from celeryctl.datasets.addresses import Address
 from celeryctl.datasets.credit_cards import CreditCard
@@ -77,6 +78,41 @@ def test_it_counts_what_it_created_changed_and_found_as_it_was(database_url: str
 def test_of_the_same_key_twice_in_a_batch_the_last_one_counts(database_url: str) -> None:
     assert write([person(1, "first"), person(1, "last")]) == Written(1, 0, 0)
     assert value("SELECT name FROM users") == "last"
+
+
+def test_what_is_there_in_the_midst_of_what_is_new_is_changed_or_left(database_url: str) -> None:
+    write([person(3), person(5, "old")])
+    ids = value("SELECT array_agg(id ORDER BY id) FROM users")
+    assert write([person(n) for n in range(1, 8)]) == Written(5, 1, 1)
+    assert value("SELECT array_agg(name ORDER BY external_id) FROM users") == ["n"] * 7
+    assert value("SELECT array_agg(id ORDER BY id) FROM users WHERE external_id IN (3, 5)") == ids
+
+
+def test_keys_that_lie_far_apart_are_found_as_well(database_url: str) -> None:
+    rows = [person(n * 10**12) for n in range(1, 8)]
+    assert write(rows) == Written(7, 0, 0)
+    assert write(rows) == Written(0, 0, 7)
+    assert write([*rows[:3], person(5), *rows[3:]]) == Written(1, 0, 7)
+
+
+def test_keys_that_are_text_are_found_whatever_they_hold(visits: None) -> None:
+    (user_id,) = people(1)
+    places = ["it's", 'a "place"', "back\\slash", "tab\there", "{1,2}", "", "%s", "日本"]
+    rows = [{"user": user_id, "place": text, "note": text} for text in places]
+    assert write(rows, Visit, ("place", "user")) == Written(len(places), 0, 0)
+    assert write(rows, Visit, ("place", "user")) == Written(0, 0, len(places))
+
+
+def test_of_two_who_insert_the_same_rows_at_once_one_finds_them_there(database_url: str) -> None:
+    rows = [person(n) for n in range(1, 4)]
+    found: list[Written] = []
+    with transaction():
+        upsert(User, ("external_id",), rows, RING)
+        other = threading.Thread(target=lambda: found.append(write([*rows, person(4)])))
+        other.start()
+        eventually(lambda: value("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)"))
+    other.join(30)
+    assert found == [Written(1, 0, 3)]
 
 
 TEXTS = {

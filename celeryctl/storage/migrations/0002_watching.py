@@ -4,7 +4,9 @@ from peewee import Database
 
 # Doubled percent signs: the driver takes a single one for a parameter.
 STATEMENTS = """
-CREATE TABLE counts (table_name text PRIMARY KEY, rows bigint NOT NULL);
+-- In several shards: whoever writes holds the row of its shard until it commits, and keeps few others waiting.
+CREATE TABLE counts (
+  table_name text NOT NULL, shard integer NOT NULL, rows bigint NOT NULL, PRIMARY KEY (table_name, shard));
 CREATE TABLE datasets (
   name text PRIMARY KEY, absent bigint NOT NULL DEFAULT 0, quarantined bigint NOT NULL DEFAULT 0,
   paused boolean NOT NULL DEFAULT false);
@@ -35,7 +37,7 @@ DECLARE
   changed bigint;
 BEGIN
   IF TG_OP = 'TRUNCATE' THEN
-    UPDATE counts SET rows = 0 WHERE table_name = TG_TABLE_NAME;
+    DELETE FROM counts WHERE table_name = TG_TABLE_NAME;
     RETURN NULL;
   ELSIF TG_OP = 'INSERT' THEN
     SELECT count(*) INTO changed FROM added;
@@ -43,8 +45,8 @@ BEGIN
     SELECT -count(*) INTO changed FROM removed;
   END IF;
   IF changed <> 0 THEN
-    INSERT INTO counts AS c (table_name, rows) VALUES (TG_TABLE_NAME, changed)
-    ON CONFLICT (table_name) DO UPDATE SET rows = c.rows + changed;
+    INSERT INTO counts AS c (table_name, shard, rows) VALUES (TG_TABLE_NAME, pg_backend_pid() %% 32, changed)
+    ON CONFLICT (table_name, shard) DO UPDATE SET rows = c.rows + changed;
   END IF;
   RETURN NULL;
 END $$;
@@ -58,8 +60,9 @@ BEGIN
                   FOR EACH STATEMENT EXECUTE FUNCTION count_rows()', counted);
   EXECUTE format('CREATE OR REPLACE TRIGGER rows_emptied AFTER TRUNCATE ON %%s
                   EXECUTE FUNCTION count_rows()', counted);
-  EXECUTE format('INSERT INTO counts SELECT relname, (SELECT count(*) FROM %%s) FROM pg_class WHERE oid = $1
-                  ON CONFLICT (table_name) DO UPDATE SET rows = excluded.rows', counted) USING counted;
+  DELETE FROM counts c USING pg_class p WHERE p.oid = counted AND c.table_name = p.relname;
+  EXECUTE format('INSERT INTO counts SELECT relname, 0, (SELECT count(*) FROM %%s) FROM pg_class WHERE oid = $1',
+                 counted) USING counted;
 END $$;
 
 CREATE FUNCTION count_misses() RETURNS trigger LANGUAGE plpgsql AS $$
