@@ -103,7 +103,7 @@ def test_fix_mends_what_is_safe_and_says_what_it_did(
     (tmp_path / ".env").write_text("LOG_LEVEL=ERROR\n")
     (tmp_path / ".env").chmod(0o644)
     with session():
-        models.execute_sql("INSERT INTO counts VALUES ('users', 9)")
+        models.execute_sql("INSERT INTO counts VALUES ('users', 99, 9)")
     assert "Next: celeryctl doctor --fix" in run("doctor").out
     said = run("doctor", "--fix", "-q")
     assert f"done: chmod 600 {tmp_path / '.env'}" in said.out

@@ -102,9 +102,11 @@ def test_ctrl_c_says_what_is_finished_and_again_cuts_it_off(people: FaultServer)
 def test_ctrl_c_again_waits_for_none_of_the_requests_that_a_batch_has_under_way(people: FaultServer) -> None:
     people.answer("/users", Reply.json([generate.user(number, 0) for number in range(1, 251)]), Reply.json([]))
     assert subprocess.run(FETCH, capture_output=True, timeout=60, check=False).returncode == 0
-    url = people.answer("/addresses", Reply.json([], delay=30))
+    # The first one tells that the source is slow; the others are then under way at once.
+    first = Reply.json([generate.address(number) for number in range(100)], delay=0.05)
+    url = people.answer("/addresses", first, Reply.json([], delay=30))
     with terminal("fetch", "addresses", "--sync", columns=120, environment={"ADDRESSES_URL": url}) as fetch:
-        eventually(lambda: len(people.requests) >= 4)
+        eventually(lambda: len([one for one in people.requests if one.path == "/addresses"]) == 3)
         fetch.press("\x03")
         fetch.assert_shows("Ctrl-C again stops at once")
         fetch.press("\x03")
