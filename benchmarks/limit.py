@@ -20,9 +20,10 @@ import msgspec
 import psycopg2
 
 from benchmarks.row import MeasureError
+from celeryctl.settings.parse import concurrency
 
 CHUNK, PAGE, SIZE = 10_000, 1_000, 100  # users per commit, users per page, records per request
-PROCESSES = 2
+PROCESSES = concurrency("auto")  # as many as a worker of ours has
 
 
 class Company(msgspec.Struct, gc=False):
@@ -136,7 +137,7 @@ def parts(low: int, high: int, api: str, run: Callable[..., Iterable[str]]) -> I
 
 
 def run(n: int, *, dsn: str, api: str, threads: int = 0) -> float:
-    """Seconds for n users from empty tables. ``threads`` fetch single pages concurrently in each of two processes.
+    """Seconds for n users from empty tables. ``threads`` fetch single pages concurrently in each of the processes.
 
     Raises MeasureError unless all three tables hold n rows then.
     """

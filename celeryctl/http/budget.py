@@ -71,10 +71,10 @@ class RateBudget:
 
     def pause(self, source: str, seconds: float) -> None:
         key = self._pause_key(source)
-        self._looked.pop(source, None)
         try:
             self._storage.clear(key)
             self._storage.incr(key, math.ceil(seconds))
+            self._looked.pop(source, None)
         except StorageError as exc:
             raise _unreachable(source) from exc
 

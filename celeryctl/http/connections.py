@@ -163,14 +163,23 @@ class Adapter(requests.adapters.HTTPAdapter):
             timeout=Timeout(connect=connect, read=read),
         )
 
+    def close(self) -> None:
+        for pool in self._pools:
+            pool.close()
+        self._pools.clear()
+        self._pool.cache_clear()
+        super().close()
+
     def _made(self, scheme: str, host: str) -> Any:
         """The connections to a server, whose certificate is looked at."""
         request = requests.Request("GET", f"{scheme}://{host}/").prepare()
         pool = self.get_connection_with_tls_context(request, verify=True)
         self.cert_verify(pool, request.url, verify=True, cert=None)  # type: ignore[no-untyped-call]
+        self._pools.append(pool)
         return pool
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs)
+        self._pools: list[Any] = []
         self._pool = lru_cache(SERVERS)(self._made)
         self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _TLSPool}

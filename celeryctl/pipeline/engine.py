@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property, partial
-from time import monotonic, sleep
+from time import sleep
 from typing import TYPE_CHECKING, Any, Protocol
 
 from celeryctl import http
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
 SPLIT_AFTER = 2  # claims that nobody finished: the third hands the batch on in pieces
 LOOKUPS = 100  # users in a batch that are looked up one by one: a batch stays a matter of seconds
-TELL = 2.0  # seconds between two notes of how a source answers
 POLL = 0.2  # seconds between two looks at batches in other hands
 
 
@@ -69,7 +68,6 @@ class Pipeline:
         self.datasets = datasets
         self.keyring = keyring
         self.fetch = fetch or self.fetch_from_source
-        self._told: dict[str, float] = {}
         self._lanes = Lanes(settings.fetch_threads)
         self.works = {name: work_of(dataset, settings) for name, dataset in datasets.items()}
 
@@ -113,7 +111,6 @@ class Pipeline:
     def _give_up(self, claim: batches.Claim, meter: http.Meter, error: CeleryctlError) -> list[int]:
         tried = batches.Outcome(requests=meter.requests, retries=meter.retries)
         if isinstance(error, SourceError | SourceUnreachableError):
-            self._told.pop(claim.run.dataset, None)
             sources.failed(claim.run.dataset, str(error))
         return batches.fail(claim, self.works, tried, error=str(error), exit_code=error.exit_code)
 
@@ -164,15 +161,8 @@ class Pipeline:
         else:
             outcome = self._fetch_users(dataset, claim, get, run)
         self._lanes.learn(dataset.name, meter)
-        self._tell(dataset.name, meter)
+        sources.answered(dataset.name, latency=meter.latency)
         return outcome
-
-    def _tell(self, name: str, meter: http.Meter) -> None:
-        """Note for the stats how the source answers, now and then."""
-        now = monotonic()
-        if now - self._told.get(name, -TELL) >= TELL:
-            self._told[name] = now
-            sources.answered(name, latency=meter.latency)
 
     def _fetch_users(self, dataset: Dataset, claim: batches.Claim, get: Get, run: Map) -> batches.Outcome:
         with session():

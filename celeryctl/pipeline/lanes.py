@@ -33,9 +33,9 @@ class Lanes:
 
     def learn(self, source: str, meter: Meter) -> None:
         """Note how fast the source answered the requests that this meter has seen."""
-        if meter.least is not None:
-            # The least: what others take longer is their waiting for each other as well.
-            self._latency[source] = meter.least
+        if (brisk := meter.brisk) is not None:
+            # Not the mean: asked several things at once, most wait for each other too. Not the least: that may be luck.
+            self._latency[source] = brisk
 
     @cached_property
     def _threads(self) -> ThreadPoolExecutor:

@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Callable, Iterable
-from functools import partial
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -24,7 +23,12 @@ EMPTY = 10  # pages in a row that hold nothing though the source says that it go
 def fetch_listing(dataset: Dataset, claim: Claim, get: Get, in_parallel: Map) -> Outcome:
     """The outcome of the pages ``claim.lo`` to ``claim.hi``. Raises SourceError, SourceUnreachableError."""
     if claim.run.bound is not None:
-        ask = partial(_numbered, dataset, size=claim.run.page_size, get=get)
+
+        def ask(number: int) -> Page:
+            page = _numbered(dataset, number, claim.run.page_size, get)
+            page.body = b""  # only where pages are followed it tells them apart
+            return page
+
         pages = list(in_parallel(ask, range(claim.lo, claim.hi + 1)))
         outcome = _judge(dataset, pages, claim.run.page_size)
     else:
@@ -55,7 +59,7 @@ def _follow(dataset: Dataset, claim: Claim, get: Get) -> tuple[list[Page], Outco
         page = _page(dataset, number, size, trail.at, get)
         if number == 1:
             size = _measure(dataset.source, page, size, outcome)
-        mark = _mark(dataset, page, trail.at)
+        mark, page.body = _mark(dataset, page, trail.at), b""
         if mark == trail.mark:
             outcome.ended = True
             break

@@ -34,4 +34,5 @@ def _text(value: Any) -> str:
         return NULL
     if isinstance(value, dict | list):
         value = msgspec.json.encode(value).decode()
-    return str(value).translate(ESCAPES)
+    # Not str(): that of a text of another class, an enum's, may be another text.
+    return str.translate(value if isinstance(value, str) else str(value), ESCAPES)

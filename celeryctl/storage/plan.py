@@ -47,6 +47,8 @@ SELECT (SELECT sum(rows) FROM counts WHERE table_name = 'users')
   - (SELECT count(*) FROM misses m WHERE m.dataset = %(dataset)s AND m.user_id IS NOT NULL
      AND (m.next_try <= now()) IS NOT TRUE AND NOT EXISTS (SELECT FROM "{table}" r WHERE r.user_id = m.user_id))
 """
+# From before the first one on, else the first ones would hardly ever be among them.
+ANYWHERE = "SELECT ceil(random() * (max(id) + %(sample)s) - %(sample)s)::bigint FROM users"
 ENDS = "SELECT min(id), max(id) FROM (SELECT id FROM users WHERE id >= %s ORDER BY id LIMIT %s) AS taken"
 
 
@@ -136,19 +138,20 @@ def expected(run: Run, work: Work) -> int | None:
 
 
 def _lacking(run: Run, work: Work) -> int | None:
-    """What the counters say, whatever the size of the tables; None where a table has none."""
+    """What the counters say, whatever the size of the tables; None where they say nothing, or nonsense."""
     table = work.model._meta.table_name
     parameters = {"dataset": run.dataset, "table": table}
     (count,) = database.execute_sql(LACKING.format(table=table), parameters).fetchone()
-    return None if count is None else max(0, int(count))
+    # More rows than users: no word of theirs is to be believed.
+    return None if count is None or count < 0 else int(count)
 
 
 def all_there(run: Run, work: Work) -> bool:
     """Whether the counters are right that nobody wants a row, as far as some thousand users tell, taken anywhere.
 
-    They are wrong after rows went with triggers switched off. What one look does not find, one of the next does.
+    They are wrong after rows went with triggers switched off. Each user is as likely to be among those looked at.
     """
-    (anywhere,) = database.execute_sql("SELECT ceil(random() * max(id))::bigint FROM users").fetchone()
+    (anywhere,) = database.execute_sql(ANYWHERE, {"sample": SAMPLE}).fetchone()
     ends = database.execute_sql(ENDS, (anywhere, SAMPLE)).fetchone()
     return not wanting(run, work, *ends)
 

@@ -2,12 +2,14 @@
 
 from celeryctl.storage.database import database, transaction
 
-# Written at most every few seconds: the row is shared by all workers of the cluster.
+# Written at most every few seconds, and else not even locked: the row is shared by all workers of the cluster.
 ANSWERED = """
-INSERT INTO sources AS s (name, last_ok, latency) VALUES (%(name)s, now(), %(latency)s)
-ON CONFLICT (name) DO UPDATE SET last_ok = now(), seen_at = now(), error = NULL,
-  latency = coalesce(0.7 * s.latency + 0.3 * excluded.latency, excluded.latency, s.latency)
-WHERE s.error IS NOT NULL OR s.seen_at < now() - interval '5 seconds'
+WITH told AS (
+  UPDATE sources SET last_ok = now(), seen_at = now(), error = NULL,
+    latency = coalesce(0.7 * latency + 0.3 * %(latency)s, %(latency)s, latency)
+  WHERE name = %(name)s AND (error IS NOT NULL OR seen_at < now() - interval '5 seconds') RETURNING name)
+INSERT INTO sources (name, last_ok, latency)
+SELECT %(name)s, now(), %(latency)s WHERE NOT EXISTS (SELECT FROM told) ON CONFLICT (name) DO NOTHING
 """
 FAILED = """
 INSERT INTO sources (name, error) VALUES (%s, %s)

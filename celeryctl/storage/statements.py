@@ -65,13 +65,13 @@ class Statements:
         self.merge = self._made(MERGE)
         self.confirm = self._made(CONFIRM)
 
-    def stored(self, wanted: Collection[object]) -> sql.Composable:
+    def stored(self, wanted: Collection[object], *, locked: bool) -> sql.Composable:
         """Copies out the rows that begin with one of these keys, and perhaps some between them.
 
-        Rows that are to be confirmed are locked in the order of their keys.
+        Where ``locked``, just those, which are then locked in the order of their keys.
         """
-        lock = self._made(" ORDER BY {keys} FOR NO KEY UPDATE" if self.confirmed else "")
-        dense = None if self.confirmed else _range(wanted)
+        lock = self._made(" ORDER BY {keys} FOR NO KEY UPDATE" if locked else "")
+        dense = None if locked else _range(wanted)
         one_of = sql.SQL("IN {}").format(sql.Literal(tuple(wanted)))
         between = dense and sql.SQL("BETWEEN {} AND {}").format(*map(sql.Literal, dense))
         return self._made(STORED, wanted=between or one_of, lock=lock)

@@ -67,19 +67,19 @@ def upsert(model: type[peewee.Model], key: Sequence[str], rows: Sequence[dict[st
     fields += [field for field in model._meta.sorted_fields if field.name in given]
     statements = Statements(model, key, fields)
     with database.cursor() as cursor:
-        # Batches are mostly all new or all known, and two rows tell which; a wrong guess costs a second look.
-        if not _stored(cursor, statements, [rows[0], rows[-1]]).lines:
+        # Batches are mostly all new or all known, and two rows tell which; a wrong guess costs ids and a second look.
+        if not _stored(cursor, statements, [rows[0], rows[-1]], locked=False).lines:
             fresh = _spell(statements, rows, Stored(), keyring)
             if _insert(cursor, statements, fresh):
                 return Written(created=len(fresh))
-        stored = _stored(cursor, statements, rows)
+        stored = _stored(cursor, statements, rows, locked=statements.confirmed)
         return _write(cursor, statements, _spell(statements, rows, stored, keyring), stored)
 
 
-def _stored(cursor: Cursor, statements: Statements, rows: Iterable[dict[str, Any]]) -> Stored:
+def _stored(cursor: Cursor, statements: Statements, rows: Iterable[dict[str, Any]], *, locked: bool) -> Stored:
     """What is in the table of the keys of these rows already."""
     out = io.StringIO()
-    cursor.copy_expert(statements.stored({row[statements.key[0]] for row in rows}), out, size=CHUNK)
+    cursor.copy_expert(statements.stored({row[statements.key[0]] for row in rows}, locked=locked), out, size=CHUNK)
     return Stored(out.getvalue().split("\n")[:-1], len(statements.key))
 
 
@@ -98,7 +98,7 @@ def _spell_some(
     identities = list(zip(*spelt[: len(statements.key)], strict=True))
     for number, field in enumerate(statements.fields):
         if isinstance(field, EncryptedField):
-            places = [place_of(statements.table, identity) for identity in identities]
+            places = [place_of(statements.table, [row[name] for name in statements.key]) for row in rows]
             olds = [stored.value(identity, number) for identity in identities] if stored.lines else repeat(None)
             spelt[number] = list(map(partial(_sealed, keyring), [row[field.name] for row in rows], places, olds))
     return zip(identities, lines(spelt), strict=True)
@@ -109,13 +109,13 @@ def _sealed(keyring: Keyring, plain: str, place: str, old: str | None) -> str:
     return old if old is not None and keyring.open(old, place) == plain else keyring.seal(plain, place)
 
 
-def context_of(model: type[peewee.Model], identity: Sequence[Any]) -> str:
+def context_of(model: type[peewee.Model], key: Iterable[Any]) -> str:
     """What a sealed value is bound to: its table and its row's key."""
-    return place_of(model._meta.table_name, map(str, identity))
+    return place_of(model._meta.table_name, key)
 
 
-def place_of(table: str, identity: Iterable[str]) -> str:
-    return "|".join((table, *identity))
+def place_of(table: str, key: Iterable[Any]) -> str:
+    return "|".join((table, *map(str, key)))
 
 
 def _write(cursor: Cursor, statements: Statements, incoming: Lines, stored: Stored) -> Written:

@@ -46,14 +46,24 @@ def test_a_fast_source_is_asked_one_thing_after_the_other() -> None:
 
 
 def test_a_source_that_has_become_fast_is_no_longer_asked_several_things_at_a_time() -> None:
-    lanes, meter = Lanes(3), Meter()
-    meter.count_answer(2 * SLOW)
-    lanes.learn("users", meter)
-    meter.count_answer(SLOW / 2)
-    lanes.learn("users", meter)
+    lanes = Lanes(3)
+    for seconds in (2 * SLOW, SLOW / 2):
+        meter = Meter()
+        meter.count_answer(seconds)
+        lanes.learn("users", meter)
     fast = Recorder(SLOW / 2, together=1)
     assert list(lanes.run("users", fast.meter, fast.ask, range(10))) == [number * number for number in range(10)]
     assert fast.most == 1
+
+
+def test_one_quick_answer_among_slow_ones_changes_nothing() -> None:
+    lanes, meter = Lanes(3), Meter()
+    for seconds in (SLOW / 9, *[2 * SLOW] * 9):
+        meter.count_answer(seconds)
+    lanes.learn("users", meter)
+    slow = Recorder(2 * SLOW, together=3)
+    list(lanes.run("users", slow.meter, slow.ask, range(1, 10)))
+    assert slow.most == 3
 
 
 def test_nothing_to_ask_is_nothing_asked() -> None:

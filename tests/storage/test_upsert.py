@@ -1,5 +1,6 @@
 """The bulk write: what it counts, what it touches, and what it survives."""
 
+import enum
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -15,8 +16,8 @@ from celeryctl.errors import CeleryctlError, RefusedError
 from celeryctl.local.generate import CARD_NUMBERS
 from celeryctl.storage.cipher import Keyring
 from celeryctl.storage.database import database, session, transaction
-from celeryctl.storage.row import Row
-from celeryctl.storage.upsert import Written, upsert
+from celeryctl.storage.row import EncryptedField, Row
+from celeryctl.storage.upsert import Written, context_of, upsert
 from celeryctl.storage.user import User
 
 pytestmark = pytest.mark.integration
@@ -34,6 +35,27 @@ class Visit(Row):
     class Meta:
         table_name = "visits"
         indexes = ((("user", "place"), True),)
+
+
+class Vault(Row):
+    """A data set whose key is a text, and which has something to hide."""
+
+    user = peewee.ForeignKeyField(User, on_delete="CASCADE", backref="+")
+    place = peewee.TextField()
+    secret = EncryptedField()
+
+    class Meta:
+        table_name = "vaults"
+        indexes = ((("user", "place"), True),)
+
+
+@pytest.fixture
+def vaults(database_url: str) -> Iterator[None]:
+    with session():
+        database.create_tables([Vault])
+    yield
+    with session():
+        database.drop_tables([Vault])
 
 
 @pytest.fixture
@@ -101,6 +123,44 @@ def test_keys_that_are_text_are_found_whatever_they_hold(visits: None) -> None:
     rows = [{"user": user_id, "place": text, "note": text} for text in places]
     assert write(rows, Visit, ("place", "user")) == Written(len(places), 0, 0)
     assert write(rows, Visit, ("place", "user")) == Written(0, 0, len(places))
+
+
+def test_two_that_overlap_do_not_deadlock(database_url: str) -> None:
+    users = people(60)
+    write([place(user_id) for user_id in users], Address)
+    barrier, found = threading.Barrier(2), []
+
+    def change(ids: list[int], city: str) -> None:
+        for number in range(10):
+            barrier.wait(30)
+            found.append(write([place(user_id, f"{city}{number}") for user_id in ids], Address).updated)
+
+    threads = [threading.Thread(target=change, args=one) for one in ((users[:40], "a"), (users[20:], "b"))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert found == [40] * 20
+
+
+class Kind(str, enum.Enum):  # noqa: UP042 - StrEnum says the same by str()
+    """A text of another class."""
+
+    GOLD = "gold"
+
+
+def test_a_text_of_another_class_is_spelt_the_same_beside_a_null(database_url: str) -> None:
+    write([person(1, phone=Kind.GOLD)])
+    assert write([person(1, phone=Kind.GOLD), person(2, phone=None)]) == Written(1, 0, 1)
+    assert value("SELECT phone FROM users WHERE external_id = 1") == "gold"
+
+
+def test_a_sealed_value_opens_whatever_the_key_of_its_row_holds(vaults: None) -> None:
+    (user_id,) = people(1)
+    row = {"user": user_id, "place": "C:\\home\t1", "secret": "s"}
+    assert write([row], Vault, ("user", "place")) == Written(1, 0, 0)
+    assert write([row], Vault, ("user", "place")) == Written(0, 0, 1)
+    assert RING.open(value("SELECT secret FROM vaults"), context_of(Vault, [user_id, row["place"]])) == "s"
 
 
 def test_of_two_who_insert_the_same_rows_at_once_one_finds_them_there(database_url: str) -> None:
