@@ -1,11 +1,10 @@
 """What is measured upon: the embedded servers that `celeryctl up` would start, and the APIs."""
 
 import base64
-import os
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,6 @@ import redis
 from benchmarks.processes import environment, output
 from benchmarks.sources import LOOPBACK, Api, serving
 from celeryctl.local import postmaster
-from celeryctl.local.account import SYSTEM
 from celeryctl.local.postgres import Postgres
 from celeryctl.local.valkey import Valkey
 
@@ -90,10 +88,6 @@ def _dispose(home: Path) -> None:
         Valkey(home).stop()
     finally:
         Postgres(home).remove()
-        if os.geteuid() == 0:
-            # Only an empty folder goes: another home may have its data there.
-            with suppress(OSError):
-                SYSTEM.rmdir()
 
 
 def query(url: str, statement: str, parameters: Sequence[object] = (), *, name: str = APPLICATION) -> list[Any]:

@@ -49,7 +49,7 @@ def connect(app: "App") -> None:
     def forked(**_: Any) -> None:
         forget()
         # What the fork brought along stays, and rows come and go by the thousand without cycles: looking through them
-        # again and again would cost a tenth of the time.
+        # again and again would cost time.
         gc.freeze()
         gc.set_threshold(GARBAGE)
 

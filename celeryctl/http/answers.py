@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
+from statistics import fmean
 from urllib.parse import urljoin
 
 from requests.utils import parse_header_links
@@ -37,14 +38,12 @@ class Answer:
 class Meter:
     """Counts, from several threads: requests that went out to a source, and tries beyond the first.
 
-    ``answers`` are those that came whole, in ``seconds`` altogether. A quarter of them took ``brisk`` at most.
+    ``answers`` are the seconds that each answer took which came whole.
     """
 
     requests: int = 0
     retries: int = 0
-    answers: int = 0
-    seconds: float = 0.0
-    _each: list[float] = field(default_factory=list, repr=False)
+    answers: list[float] = field(default_factory=list, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
     def count_request(self) -> None:
@@ -53,21 +52,19 @@ class Meter:
 
     def count_answer(self, seconds: float) -> None:
         with self._lock:
-            self.answers += 1
-            self.seconds += seconds
-            self._each.append(seconds)
+            self.answers.append(seconds)
 
     @property
     def latency(self) -> float | None:
         """Seconds that an answer took on the average; None when there was none."""
         with self._lock:
-            return self.seconds / self.answers if self.answers else None
+            return fmean(self.answers) if self.answers else None
 
     @property
     def brisk(self) -> float | None:
         """Seconds that a quarter of the answers did not exceed; None when there was none."""
         with self._lock:
-            return sorted(self._each)[len(self._each) // 4] if self._each else None
+            return sorted(self.answers)[len(self.answers) // 4] if self.answers else None
 
     def count_retry(self) -> None:
         with self._lock:

@@ -10,7 +10,6 @@ import time
 from collections.abc import Iterable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -28,7 +27,6 @@ from urllib3.util import Timeout
 
 from celeryctl.errors import SourceError
 
-SERVERS = 10  # whose connections are kept, as many as urllib3 keeps
 NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 
@@ -147,11 +145,13 @@ class Adapter(requests.adapters.HTTPAdapter):
     """requests' way to urllib3, over these connections."""
 
     def open(self, request: requests.PreparedRequest, *, connect: float, read: float) -> HTTPResponse:
-        """The head of the answer to a GET, without what `send` makes of it: with small answers that was half the work.
+        """The head of the answer to a GET, without what `send` makes of it: much of the work where answers are small.
 
         Times are in seconds. Raises urllib3's exceptions.
         """
-        return self._pool(*urlsplit(str(request.url))[:2]).urlopen(  # type: ignore[no-any-return]
+        scheme, host, *_ = urlsplit(str(request.url))
+        pool = self._pools.get((scheme, host)) or self._made(scheme, host)
+        return pool.urlopen(  # type: ignore[no-any-return]
             "GET",
             request.path_url,
             headers=request.headers,
@@ -164,10 +164,9 @@ class Adapter(requests.adapters.HTTPAdapter):
         )
 
     def close(self) -> None:
-        for pool in self._pools:
+        for pool in self._pools.values():
             pool.close()
         self._pools.clear()
-        self._pool.cache_clear()
         super().close()
 
     def _made(self, scheme: str, host: str) -> Any:
@@ -175,11 +174,10 @@ class Adapter(requests.adapters.HTTPAdapter):
         request = requests.Request("GET", f"{scheme}://{host}/").prepare()
         pool = self.get_connection_with_tls_context(request, verify=True)
         self.cert_verify(pool, request.url, verify=True, cert=None)  # type: ignore[no-untyped-call]
-        self._pools.append(pool)
+        self._pools[scheme, host] = pool
         return pool
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs)
-        self._pools: list[Any] = []
-        self._pool = lru_cache(SERVERS)(self._made)
+        self._pools: dict[tuple[str, str], Any] = {}  # one for each server of a source, and those are few
         self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _TLSPool}

@@ -71,7 +71,7 @@ def _plan_pages(run: Run, work: Work, room: int) -> list[int]:
     if run.bound is None:
         # How many pages there are is known from the first answer at the earliest; until then one batch at a time.
         room = 0 if Batch.select().where(Batch.run == run).exists() else 1
-    pages = max(1, _pages(run, work))
+    pages = _pages(run, work)
     batches = []
     while room > 0 and (last is None or run.cursor < last):
         lo, hi = run.cursor + 1, run.cursor + pages
@@ -85,9 +85,10 @@ def _plan_pages(run: Run, work: Work, room: int) -> list[int]:
 
 def _pages(run: Run, work: Work) -> int:
     """How many pages make a batch. The first page tells how many there are, and is asked for alone."""
+    most = max(1, work.batch_size // run.page_size)
     if run.bound is None:
-        return work.batch_size // run.page_size if run.cursor else 1
-    return -(-batch_size(work, run.bound * run.page_size) // run.page_size)
+        return most if run.cursor else 1
+    return min(most, -(-batch_size(work, run.bound * run.page_size) // run.page_size))
 
 
 def batch_size(work: Work, records: int | None) -> int:

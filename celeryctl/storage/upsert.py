@@ -79,7 +79,10 @@ def upsert(model: type[peewee.Model], key: Sequence[str], rows: Sequence[dict[st
 def _stored(cursor: Cursor, statements: Statements, rows: Iterable[dict[str, Any]], *, locked: bool) -> Stored:
     """What is in the table of the keys of these rows already."""
     out = io.StringIO()
-    cursor.copy_expert(statements.stored({row[statements.key[0]] for row in rows}, locked=locked), out, size=CHUNK)
+    first = statements.fields[0]
+    # Through the field: a number may be the key of a column of text.
+    wanted = {first.db_value(row[first.name]) for row in rows}  # type: ignore[no-untyped-call]
+    cursor.copy_expert(statements.stored(wanted, locked=locked), out, size=CHUNK)
     return Stored(out.getvalue().split("\n")[:-1], len(statements.key))
 
 

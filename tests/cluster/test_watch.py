@@ -109,7 +109,7 @@ def test_the_screen_follows_the_size_of_the_terminal(cluster: Cluster) -> None:
         eventually(lambda: any("coverage" in line and "queue" in line for line in watch.lines))
         for columns, lines in ((80, 24), (40, 20), (120, 40)):
             watch.resize(columns, lines)
-            eventually(lambda columns=columns, lines=lines: fits(watch, columns, lines))
+            assert eventually(lambda columns=columns, lines=lines: fits(watch, columns, lines))
 
 
 @pytest.mark.parametrize("way", ["ctrl-c", "SIGTERM"])

@@ -73,7 +73,7 @@ def _close(part: Any) -> None:
             _close(inner)
 
 
-def validate(document: str, name: str) -> None:
+def assert_valid(document: str, name: str) -> None:
     Draft202012Validator(schema(name), format_checker=FormatChecker()).validate(json.loads(document))
 
 
@@ -84,9 +84,9 @@ def test_a_document_is_as_its_schema_says(cluster: Cockpit, words: str) -> None:
     if DOCUMENTS[words] == "logs":
         assert done.stdout
         for line in done.stdout.splitlines():
-            validate(line, "logs")
+            assert_valid(line, "logs")
     else:
-        validate(done.stdout, DOCUMENTS[words])
+        assert_valid(done.stdout, DOCUMENTS[words])
 
 
 @pytest.mark.parametrize("words", STREAMS)
@@ -100,20 +100,20 @@ def test_every_line_of_a_stream_is_as_its_schema_says(cluster: Cockpit, words: s
     lines = said.read_text().splitlines()
     assert len(lines) >= 2
     for line in lines:
-        validate(line, STREAMS[words])
+        assert_valid(line, STREAMS[words])
 
 
 def test_where_nothing_answers_the_documents_are_still_whole(tmp_path: Path) -> None:
     with new_cockpit() as nowhere:
-        validate(nowhere.ok("stats", "--json"), "stats")
+        assert_valid(nowhere.ok("stats", "--json"), "stats")
         done = nowhere.run("doctor", "--json")
         assert done.returncode == 69
-        validate(done.stdout, "doctor")
+        assert_valid(done.stdout, "doctor")
 
 
 def test_a_round_prints_the_stats(tmp_path: Path) -> None:
     with new_cockpit() as cockpit:
-        validate(cockpit.ok("up", "--once", "--sources", "local", "--json"), "stats")
+        assert_valid(cockpit.ok("up", "--once", "--sources", "local", "--json"), "stats")
 
 
 def test_every_command_with_json_is_among_these_and_every_schema_is_used() -> None:

@@ -8,11 +8,11 @@ from typing import Any
 import psycopg2
 import pytest
 
-from celeryctl.storage import plan, runs
+from celeryctl.storage import batches, plan, runs
 from celeryctl.storage.database import database, session
 from celeryctl.storage.misses import Missed
 
-from .ledgerkit import WORKS, drain, finish, open_batches, order, people, sql, take
+from .ledgerkit import RING, WORKS, drain, finish, open_batches, order, people, sql, take
 
 pytestmark = pytest.mark.integration
 SLOT = datetime(2030, 1, 1, tzinfo=UTC)
@@ -44,6 +44,15 @@ def test_a_run_is_cut_so_that_every_process_gets_some_of_it(records: int | None,
     sql("INSERT INTO workers (name, seen_at, active, concurrency, rss) VALUES ('a', now(), 0, %s, 0)", processes)
     with session():
         assert plan.batch_size(replace(WORKS["addresses"], batch_size=50_000), records) == size
+
+
+@pytest.mark.parametrize(("most", "batch"), [(5, (2, 3)), (4, (2, 3)), (1, (2, 2))])
+def test_a_batch_of_pages_holds_no_more_than_it_may(most: int, batch: tuple[int, int]) -> None:
+    works = {**WORKS, "users": replace(WORKS["users"], batch_size=most)}
+    opened = order("users", works=works)
+    outcome = batches.Outcome(bound=9)
+    batches.finish(take(opened.batches[0]), outcome, works, RING, key=("external_id",))
+    assert open_batches()[0] == batch
 
 
 def scheduled(**more: Any) -> runs.Opened:

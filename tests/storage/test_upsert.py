@@ -50,21 +50,13 @@ class Vault(Row):
 
 
 @pytest.fixture
-def vaults(database_url: str) -> Iterator[None]:
+def others(database_url: str) -> Iterator[None]:
+    """The tables of these data sets, for one test."""
     with session():
-        database.create_tables([Vault])
+        database.create_tables([Visit, Vault])
     yield
     with session():
-        database.drop_tables([Vault])
-
-
-@pytest.fixture
-def visits(database_url: str) -> Iterator[None]:
-    with session():
-        database.create_tables([Visit])
-    yield
-    with session():
-        database.drop_tables([Visit])
+        database.drop_tables([Visit, Vault])
 
 
 def person(number: int, name: str = "n", **more: object) -> dict[str, Any]:
@@ -117,7 +109,7 @@ def test_keys_that_lie_far_apart_are_found_as_well(database_url: str) -> None:
     assert write([*rows[:3], person(5), *rows[3:]]) == Written(1, 0, 7)
 
 
-def test_keys_that_are_text_are_found_whatever_they_hold(visits: None) -> None:
+def test_keys_that_are_text_are_found_whatever_they_hold(others: None) -> None:
     (user_id,) = people(1)
     places = ["it's", 'a "place"', "back\\slash", "tab\there", "{1,2}", "", "%s", "日本"]
     rows = [{"user": user_id, "place": text, "note": text} for text in places]
@@ -155,12 +147,19 @@ def test_a_text_of_another_class_is_spelt_the_same_beside_a_null(database_url: s
     assert value("SELECT phone FROM users WHERE external_id = 1") == "gold"
 
 
-def test_a_sealed_value_opens_whatever_the_key_of_its_row_holds(vaults: None) -> None:
+def test_a_sealed_value_opens_whatever_the_key_of_its_row_holds(others: None) -> None:
     (user_id,) = people(1)
     row = {"user": user_id, "place": "C:\\home\t1", "secret": "s"}
     assert write([row], Vault, ("user", "place")) == Written(1, 0, 0)
     assert write([row], Vault, ("user", "place")) == Written(0, 0, 1)
     assert RING.open(value("SELECT secret FROM vaults"), context_of(Vault, [user_id, row["place"]])) == "s"
+
+
+def test_a_number_may_be_the_key_of_a_column_of_text(others: None) -> None:
+    (user_id,) = people(1)
+    rows = [{"user": user_id, "place": number, "note": "n"} for number in range(3)]
+    assert write(rows, Visit, ("place", "user")) == Written(3, 0, 0)
+    assert write(rows, Visit, ("place", "user")) == Written(0, 0, 3)
 
 
 def test_of_two_who_insert_the_same_rows_at_once_one_finds_them_there(database_url: str) -> None:
@@ -274,14 +273,14 @@ def test_rows_whose_user_is_gone_are_left_out(database_url: str) -> None:
     assert value("SELECT count(*) FROM addresses") == 1
 
 
-def test_a_key_of_several_columns_tells_rows_apart(visits: None) -> None:
+def test_a_key_of_several_columns_tells_rows_apart(others: None) -> None:
     (user_id,) = people(1)
     rows = [{"user": user_id, "place": name, "note": None} for name in ("a", "b", "a")]
     assert write(rows, Visit, ("user", "place")) == Written(2, 0, 0)
     assert write([{**rows[0], "note": "n"}], Visit, ("user", "place")) == Written(0, 1, 0)
 
 
-def test_a_connection_may_write_other_columns_than_the_time_before(visits: None) -> None:
+def test_a_connection_may_write_other_columns_than_the_time_before(others: None) -> None:
     (user_id,) = people(1)
     with session():
         write([{"user": user_id, "place": "a"}], Visit, ("user", "place"))
