@@ -21,6 +21,7 @@ from celeryctl.services import AddressService, CreditCardService, StatsService, 
 from celeryctl.storage.cipher import Keyring
 from celeryctl.storage.database import transaction
 from celeryctl.storage.ledger import Miss, Run
+from celeryctl.storage.rows import Rows
 from celeryctl.storage.upsert import upsert
 from celeryctl.storage.user import User
 
@@ -56,11 +57,11 @@ def stored(database_url: str, keys: pytest.MonkeyPatch) -> str:
         User.insert_many(people).execute()
         place = {"street_number": "1", "street_name": "s", "city": "c", "state": "st", "country": "co"}
         spots = [{**place, "user": n, "postal_code": f"0{n}"} for n in (2, 1)]
-        upsert(ADDRESSES.model, ["user"], spots, Keyring([KEY]))
+        upsert(Rows(ADDRESSES.model, ["user"], spots), Keyring([KEY]))
         cards = [
             {"user": n, "card_number": CARD_NUMBERS[n], "card_type": "visa", "expiry_date": "2035"} for n in (3, 2)
         ]
-        upsert(CREDIT_CARDS.model, ["user"], cards, Keyring([KEY]))
+        upsert(Rows(CREDIT_CARDS.model, ["user"], cards), Keyring([KEY]))
     return database_url
 
 
@@ -226,7 +227,7 @@ def test_a_plain_script_finds_the_database_by_its_settings(stored: str, tmp_path
     with transaction():
         ring = Keyring([KEY])
         card = {"user": 1, "card_number": CARD_NUMBERS[0], "card_type": "visa", "expiry_date": "2035"}
-        upsert(CREDIT_CARDS.model, ["user"], [card], ring)
+        upsert(Rows(CREDIT_CARDS.model, ["user"], [card]), ring)
 
     def script(url: str) -> list[str]:
         environment = {**os.environ, "DATABASE_URL": url, "CARD_ENCRYPTION_KEYS": KEY}

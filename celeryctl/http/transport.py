@@ -94,14 +94,18 @@ class Transport:
 
     def read(self, response: HTTPResponse, *, source: str, url: str, most: int) -> bytes:
         """The decompressed body; of a longer one only a beginning that is longer than ``most``."""
-        body = bytearray()
+        chunks: list[bytes] = []
+        size, length = 0, response.length_remaining
         try:
+            if length is not None and length <= most and "Content-Encoding" not in response.headers:
+                return response.read()
             # Not read(): it would wait until the whole chunk is there.
-            while len(body) <= most and (chunk := response.read1(CHUNK)):
-                body += chunk
+            while size <= most and (chunk := response.read1(CHUNK)):
+                chunks.append(chunk)
+                size += len(chunk)
         except HTTPError as exc:
             raise translate(exc, source=source, url=url) from exc
-        return bytes(body)
+        return b"".join(chunks)
 
     def secrets(self, url: str, source: str) -> list[str]:
         """What a server may echo in an error page and no message may show."""

@@ -19,10 +19,10 @@ from celeryctl.storage import coverage, runs
 from celeryctl.storage.database import session, transaction
 from celeryctl.storage.ledger import Run
 from celeryctl.storage.misses import clear
+from celeryctl.storage.rows import Rows
 from celeryctl.storage.upsert import upsert
 
 CHILDREN = {"addresses": generate.address, "credit_cards": generate.card}
-Rows = Sequence[dict[str, Any]]
 Make = Callable[[Dataset, int, range], Rows]
 
 
@@ -58,8 +58,8 @@ def _store(
     for ids in ranges:
         with transaction():
             rows = make(ids)
-            written = upsert(dataset.model, dataset.key, rows, ring)
-            clear(work, dataset.key, rows)
+            written = upsert(rows, ring)
+            clear(work, rows)
         run.created += written.created
         run.updated += written.updated
         run.unchanged += written.unchanged
@@ -70,15 +70,17 @@ def _store(
 
 
 def _people(dataset: Dataset, seed: int, ids: range) -> Rows:
-    return _rows(dataset, [generate.user(number, seed) for number in ids])
+    return Rows(dataset.model, dataset.key, _good(dataset, [generate.user(number, seed) for number in ids]))
 
 
 def _records(dataset: Dataset, seed: int, ids: range) -> Rows:
     users = coverage.lacking(dataset.model, ids.start, ids.stop - 1)
-    rows = _rows(dataset, [CHILDREN[dataset.name](external_id, seed) for _, external_id in users])
-    return [{"user": user_id, **row} for (user_id, _), row in zip(users, rows, strict=True)]
+    rows = Rows(dataset.model, dataset.key)
+    good = _good(dataset, [CHILDREN[dataset.name](external_id, seed) for _, external_id in users])
+    rows.add(good, [user_id for user_id, _ in users])
+    return rows
 
 
-def _rows(dataset: Dataset, records: list[generate.Record]) -> Rows:
+def _good(dataset: Dataset, records: list[generate.Record]) -> list[dict[str, Any]]:
     results = decode(dataset, msgspec.json.encode(records))
     return [result[1] for result in results if not isinstance(result, Rejection)]

@@ -19,7 +19,7 @@ from celeryctl.errors import (
     SourceUnreachableError,
     UnreachableError,
 )
-from celeryctl.pipeline.fetch import Get, chunks, fetch_users
+from celeryctl.pipeline.fetch import Get, assign, chunks, fetch_users
 from celeryctl.pipeline.lanes import Lanes
 from celeryctl.pipeline.lease import Lease, LostError
 from celeryctl.pipeline.paging import Map, fetch_listing
@@ -29,6 +29,7 @@ from celeryctl.storage.database import session
 from celeryctl.storage.feed import current
 from celeryctl.storage.ledger import Run
 from celeryctl.storage.misses import Missed
+from celeryctl.storage.rows import Rows
 from celeryctl.storage.work import Work
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ class Pipeline:
         with Lease(claim) as lease:
             outcome = self._complete(self.fetch(dataset, claim, lease, meter), meter)
             lease.check()
-            return batches.finish(claim, outcome, self.works, self.keyring, key=dataset.key) or []
+            return batches.finish(claim, outcome, self.works, self.keyring) or []
 
     def _complete(self, outcome: batches.Outcome, meter: http.Meter) -> batches.Outcome:
         limited = [replace(missed, most_attempts=self.settings.max_attempts) for missed in outcome.missed]
@@ -128,7 +129,7 @@ class Pipeline:
             (f"not done after {claim.attempts - 1} attempts: its worker died, or the database refused it",),
         )
         lost = batches.Outcome(missed=[parked], ended=not splittable)
-        return batches.finish(claim, lost, self.works, self.keyring, key=self.datasets[claim.run.dataset].key)
+        return batches.finish(claim, lost, self.works, self.keyring)
 
     def drain(self, run_id: uuid.UUID, progress: Callable[[Run], None]) -> Run:
         """Work through a run here, batch by batch, until it is over. Batches in other hands are waited for."""
@@ -167,15 +168,14 @@ class Pipeline:
     def _fetch_users(self, dataset: Dataset, claim: batches.Claim, get: Get, run: Map) -> batches.Outcome:
         with session():
             users = plan.wanting(claim.run, self.works[dataset.name], claim.lo, claim.hi)
-        whole = batches.Outcome()
-        for part in run(partial(fetch_users, dataset, get=get), chunks(dataset, users)):
-            whole.rows += part.rows
-            whole.missed += part.missed
-        return whole
+        rows, missed = Rows(dataset.model, dataset.key), list[Missed]()
+        for found in run(partial(fetch_users, dataset, get=get), chunks(dataset, users)):
+            assign(found, rows, missed)
+        return batches.Outcome(rows, missed)
 
     def prepare(self) -> None:
-        """Load what the first batch would load; nothing is opened."""
-        http.Client.from_settings(self.settings).close()
+        """Load what the first batch would load: whole libraries. Nothing is opened."""
+        http.Client.from_settings(self.settings, http.RateBudget.from_settings(self.settings)).close()
 
     @cached_property
     def client(self) -> http.Client:

@@ -8,10 +8,11 @@ import msgspec
 from celeryctl.dataset import Dataset
 from celeryctl.errors import SourceError
 from celeryctl.pipeline.decode import Rejection, Result, attribute, decode, usable
-from celeryctl.storage.batches import Outcome
 from celeryctl.storage.misses import Missed
+from celeryctl.storage.rows import Rows
 
 Users = Sequence[tuple[int, int]]  # (users.id, external_id)
+Found = Sequence[tuple[int, Result | None]]  # (users.id, what came for that user)
 Get = Callable[..., Any]  # (url, absent_ok=False) -> http.Answer
 
 
@@ -21,13 +22,27 @@ def chunks(dataset: Dataset, users: Users) -> list[Users]:
     return [users[start : start + size] for start in range(0, len(users), size)]
 
 
-def fetch_users(dataset: Dataset, users: Users, get: Get) -> Outcome:
-    """The outcome for one chunk of users. Raises SourceError, SourceUnreachableError."""
+def fetch_users(dataset: Dataset, users: Users, get: Get) -> Found:
+    """What came for each of one chunk of users. Raises SourceError, SourceUnreachableError."""
     source = dataset.source
     if source.kind == "draw":
-        return _assign(zip(users, _draw(dataset, len(users), get), strict=True))
+        return list(zip((user_id for user_id, _ in users), _draw(dataset, len(users), get), strict=True))
     results = _lookup_many(dataset, users, get) if source.many else _lookup_one(dataset, users[0], get)
-    return _assign((user, results.get(user[1])) for user in users)
+    return [(user_id, results.get(external_id)) for user_id, external_id in users]
+
+
+def assign(found: Found, rows: Rows, missed: list[Missed]) -> None:
+    """Add what came for some users to the rows and to what is missed."""
+    good, users = [], []
+    for user_id, result in found:
+        if result is None:
+            missed.append(Missed(str(user_id), "none"))
+        elif isinstance(result, Rejection):
+            missed.append(Missed(str(user_id), "rejected", result.reasons))
+        else:
+            good.append(result[1])
+            users.append(user_id)
+    rows.add(good, users)
 
 
 def _draw(dataset: Dataset, count: int, get: Get) -> list[Result]:
@@ -81,15 +96,3 @@ def by_id(dataset: Dataset, body: bytes) -> Iterator[tuple[int, Result]]:
     for key, raw in found.items():
         if key.isdecimal() and bytes(raw) != b"null":
             yield int(key), decode(dataset, b"[" + bytes(raw) + b"]")[0]
-
-
-def _assign(pairs: Any) -> Outcome:
-    outcome = Outcome()
-    for (user_id, _), result in pairs:
-        if type(result) is tuple:
-            outcome.rows.append({**result[1], "user": user_id})
-        elif result is None:
-            outcome.missed.append(Missed(str(user_id), "none"))
-        else:
-            outcome.missed.append(Missed(str(user_id), "rejected", result.reasons))
-    return outcome

@@ -13,6 +13,7 @@ from celeryctl.pipeline.decode import Rejection, Result, attribute, decode
 from celeryctl.pipeline.page import Page, Trail
 from celeryctl.storage.batches import Claim, Outcome
 from celeryctl.storage.misses import Missed
+from celeryctl.storage.rows import Rows
 
 Get = Callable[..., Any]  # (url) -> http.Answer
 Map = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
@@ -22,39 +23,40 @@ EMPTY = 10  # pages in a row that hold nothing though the source says that it go
 
 def fetch_listing(dataset: Dataset, claim: Claim, get: Get, in_parallel: Map) -> Outcome:
     """The outcome of the pages ``claim.lo`` to ``claim.hi``. Raises SourceError, SourceUnreachableError."""
-    if claim.run.bound is not None:
-
-        def ask(number: int) -> Page:
-            page = _numbered(dataset, number, claim.run.page_size, get)
-            page.body = b""  # only where pages are followed it tells them apart
-            return page
-
-        pages = list(in_parallel(ask, range(claim.lo, claim.hi + 1)))
-        outcome = _judge(dataset, pages, claim.run.page_size)
-    else:
-        pages, outcome = _follow(dataset, claim, get)
-    for page in pages:
-        _collect(page, outcome, limit=claim.run.record_limit)
-    return outcome
+    rows = Rows(dataset.model, dataset.key)
+    if claim.run.bound is None:
+        return _follow(dataset, claim, get, rows)
+    return _read(dataset, claim, get, in_parallel, rows)
 
 
-def _judge(dataset: Dataset, pages: list[Page], size: int) -> Outcome:
-    """Whether what the source said about its end holds."""
-    for page in pages:
+def _read(dataset: Dataset, claim: Claim, get: Get, in_parallel: Map, rows: Rows) -> Outcome:
+    """All pages of the batch, if what the source said about its end holds."""
+    outcome = Outcome(rows)
+
+    def ask(number: int) -> Page:
+        page = _numbered(dataset, number, claim.run.page_size, get)
+        page.body = b""  # only where pages are followed it tells them apart
+        return page
+
+    for page in in_parallel(ask, range(claim.lo, claim.hi + 1)):
         if page.refuted is not None:
             raise SourceError(
                 f"the source of {dataset.name} contradicts itself",
                 why=f"it says that there are {page.refuted} records, and gives more",
             )
-    if all(page.results for page in pages):
-        return Outcome(bound=_bound(pages[0], size))
-    return Outcome(ended=True)  # fewer than it said
+        if page.number == claim.lo:
+            outcome.bound = _bound(page, claim.run.page_size)
+        outcome.ended = outcome.ended or not page.results  # fewer than it said
+        _collect(page, rows, outcome.missed, limit=claim.run.record_limit)
+    if outcome.ended:
+        outcome.bound = None
+    return outcome
 
 
-def _follow(dataset: Dataset, claim: Claim, get: Get) -> tuple[list[Page], Outcome]:
+def _follow(dataset: Dataset, claim: Claim, get: Get, rows: Rows) -> Outcome:
     """Page after page, until the batch is full, the source says that this was the last, or it repeats itself."""
     trail = msgspec.json.decode(claim.run.position, type=Trail) if claim.run.position else Trail()
-    outcome, pages, size = Outcome(), [], claim.run.page_size
+    outcome, size = Outcome(rows), claim.run.page_size
     for number in range(claim.lo, claim.hi + 1):
         page = _page(dataset, number, size, trail.at, get)
         if number == 1:
@@ -64,14 +66,14 @@ def _follow(dataset: Dataset, claim: Claim, get: Get) -> tuple[list[Page], Outco
             outcome.ended = True
             break
         page.first, trail = trail.seen, trail.after(page, mark)
-        pages.append(page)
+        _collect(page, rows, outcome.missed, limit=claim.run.record_limit)
         if _is_last(dataset.source, page, trail, claim.run.record_limit):
             outcome.ended = True
             break
     if outcome.ended:
         outcome.bound = None  # what was said about it has been found out now
     outcome.position = msgspec.json.encode(trail).decode()
-    return pages, outcome
+    return outcome
 
 
 def _is_last(source: Source, page: Page, trail: Trail, limit: int | None) -> bool:
@@ -172,11 +174,13 @@ def _same_host(url: str, link: str | None) -> str | None:
     return urlunsplit(other._replace(scheme=own.scheme, netloc=own.netloc))
 
 
-def _collect(page: Page, outcome: Outcome, *, limit: int | None) -> None:
+def _collect(page: Page, rows: Rows, missed: list[Missed], *, limit: int | None) -> None:
     within = page.results if limit is None else page.results[: max(0, limit - page.first)]
+    good = []
     for index, result in enumerate(within):
         if isinstance(result, Rejection):
             key = str(result.key) if result.key is not None else f"page {page.number}, record {index + 1}"
-            outcome.missed.append(Missed(key, "rejected", result.reasons))
+            missed.append(Missed(key, "rejected", result.reasons))
         else:
-            outcome.rows.append(result[1])
+            good.append(result[1])
+    rows.add(good)

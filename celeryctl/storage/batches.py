@@ -4,9 +4,8 @@ Messages are hints. Whoever holds the latest token of a batch may finish it; eve
 """
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import peewee
 
@@ -16,7 +15,8 @@ from celeryctl.storage.database import database, transaction
 from celeryctl.storage.ledger import Batch, Run
 from celeryctl.storage.misses import Missed, clear, record
 from celeryctl.storage.plan import ANNOUNCE
-from celeryctl.storage.upsert import upsert
+from celeryctl.storage.rows import Rows
+from celeryctl.storage.upsert import Written, upsert
 from celeryctl.storage.work import Works
 
 LEASE = 6.0  # seconds; a holder renews it every third, so that a dead one is noticed within ten
@@ -45,13 +45,13 @@ class Claim:
 
 @dataclass(slots=True)
 class Outcome:
-    """What came of a batch: rows to store (field to value), and what could not be stored.
+    """What came of a batch: rows to store, and what could not be stored.
 
     For a listing: ``bound`` is its last page where known, ``ended`` says that this batch held it, ``position`` is where
     the next batch goes on, ``page_size`` what the source really gives, ``expected`` how many records there are.
     """
 
-    rows: list[dict[str, Any]] = field(default_factory=list)
+    rows: Rows | None = None
     missed: list[Missed] = field(default_factory=list)
     requests: int = 0
     retries: int = 0
@@ -85,7 +85,7 @@ def renew(claimed: Claim) -> bool:
         return bool(Batch.update(due=due).where(Batch.id == claimed.id, Batch.token == claimed.token).execute())
 
 
-def finish(claimed: Claim, outcome: Outcome, works: Works, keyring: Keyring, *, key: Sequence[str]) -> list[int] | None:
+def finish(claimed: Claim, outcome: Outcome, works: Works, keyring: Keyring) -> list[int] | None:
     """Store the outcome, count it, plan what comes next: all of it or nothing.
 
     Returns the batches to announce, None when the batch is no longer ours: then nothing is written.
@@ -96,8 +96,10 @@ def finish(claimed: Claim, outcome: Outcome, works: Works, keyring: Keyring, *, 
         work = works[claimed.run.dataset]
         if outcome.missed and not work.listing:
             _hold_users(outcome)
-        written = upsert(work.model, key, outcome.rows, keyring)
-        clear(work, key, outcome.rows)
+        written = Written()
+        if outcome.rows:
+            written = upsert(outcome.rows, keyring)
+            clear(work, outcome.rows)
         record(work, outcome.missed)
         if stored := written.created + written.updated + written.unchanged:
             rates.count(claimed.run.dataset, stored)
@@ -152,7 +154,7 @@ def split(claimed: Claim) -> list[int]:
 
 def _hold_users(outcome: Outcome) -> None:
     """Keep the users of rows and misses from being deleted, before anything else is locked that a deletion wants."""
-    ids = sorted({*(row["user"] for row in outcome.rows), *(int(missed.key) for missed in outcome.missed)})
+    ids = sorted({*(outcome.rows.users if outcome.rows else ()), *(int(missed.key) for missed in outcome.missed)})
     database.execute_sql("SELECT FROM users WHERE id = ANY (%s) ORDER BY id FOR KEY SHARE", (ids,))
 
 

@@ -1,6 +1,6 @@
-"""Rows in the text format of COPY (PostgreSQL manual, "COPY", File Formats), column by column."""
+"""The text format of COPY (PostgreSQL manual, "COPY", File Formats)."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -10,18 +10,13 @@ ESCAPES = str.maketrans({"\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\
 SPECIAL = [chr(code) for code in ESCAPES]
 
 
-def columns(names: Iterable[str], rows: Sequence[Mapping[str, Any]]) -> list[list[str]]:
-    """For each name its value in every row, as COPY spells it; null where a row leaves it out."""
-    return [column([row.get(name) for row in rows]) for name in names]
-
-
-def column(values: Sequence[Any]) -> list[str]:
+def column(values: Sequence[Any]) -> Sequence[str]:
     """These values as COPY spells them."""
     try:
         whole = "".join(values)
     except TypeError:
-        return [str(value) if type(value) is int else _text(value) for value in values]
-    return [_text(value) for value in values] if any(one in whole for one in SPECIAL) else list(values)
+        return [str(value) if type(value) is int else spell(value) for value in values]
+    return [spell(value) for value in values] if any(one in whole for one in SPECIAL) else values
 
 
 def lines(spelt: Iterable[Sequence[str]]) -> list[str]:
@@ -29,7 +24,18 @@ def lines(spelt: Iterable[Sequence[str]]) -> list[str]:
     return list(map("\t".join, zip(*spelt, strict=True)))
 
 
-def _text(value: Any) -> str:
+def identity(line: str, columns: int) -> tuple[str, ...]:
+    """The first columns of a line."""
+    return tuple(line.split("\t", columns)[:columns])
+
+
+def whole(rows: Iterable[str]) -> bytes:
+    """Lines as what is sent."""
+    return "\n".join((*rows, "")).encode()
+
+
+def spell(value: Any) -> str:
+    """A value as COPY spells it."""
     if value is None:
         return NULL
     if isinstance(value, dict | list):

@@ -3,10 +3,11 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from celeryctl.storage.database import database
 from celeryctl.storage.ledger import Miss
+from celeryctl.storage.rows import Rows
 from celeryctl.storage.work import Work
 
 FIRST_PAUSE, LONGEST_PAUSE = 60, 86_400  # seconds until a rejected record is asked for again; doubles every time
@@ -67,9 +68,8 @@ def record(work: Work, missed: Sequence[Missed]) -> None:
     database.execute_sql(RECORD.format(outcome=outcome), parameters)
 
 
-def clear(work: Work, key: Sequence[str], rows: Sequence[dict[str, Any]]) -> None:
+def clear(work: Work, rows: Rows) -> None:
     """Forget the misses of what has been stored now."""
-    if rows and Miss.select().where(Miss.dataset == work.name).exists():
-        name = key[0] if work.listing else "user"
-        keys = [str(row[name]) for row in rows]
+    if Miss.select().where(Miss.dataset == work.name).exists():
+        keys = [str(key[0]) for key in rows.keys] if work.listing else [*map(str, rows.users)]
         Miss.delete().where(Miss.dataset == work.name, Miss.key.in_(keys)).execute()

@@ -7,12 +7,12 @@ from celeryctl.storage.ledger import Batch, Run, Worker
 from celeryctl.storage.snapshot import ALIVE
 from celeryctl.storage.work import Work
 
-WINDOW = 16  # open batches of a run at least: what a lost broker has to be told again, however many users there are
-AT_ONCE = 8  # batches planned in one go: the first are to be worked on while others are planned
+AT_ONCE = 2  # batches planned in one go at least: the first are to be worked on while others are planned
+WINDOW = 4  # open batches of a run at least: what a lost broker has to be told again, however many users there are
 SHARES = 10  # batches that a run is cut into at least,
 SMALLEST = 1000  # records, unless its batches became smaller than this
 SAMPLE = 10_000  # users looked at where the counters say that none lacks a row
-IN_HAND, IN_ALL = 2, 4  # batches for every process of the cluster at least: open at a time, and in a whole run
+IN_GO, IN_HAND, IN_ALL = 1, 2, 4  # batches for every process at least: planned in one go, open, and in a whole run
 ANNOUNCE = 5  # seconds after which an unclaimed batch is announced again
 
 # A user wants a row when it has none that is fresh enough, unless asking was tried and is not due again. The range is
@@ -27,7 +27,10 @@ WANTING = """
                          AND (%(refresh)s OR m.outcome IN ('none', 'gone')))) IS NOT TRUE)
 """
 
+# Each table along its key, and no further than the window reaches. Of tables that have grown since they were last
+# analysed the planner knows too little to see that it need not read and sort them whole.
 PLAN_USERS = """
+SET LOCAL enable_hashjoin = off; SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off;
 WITH cut AS MATERIALIZED (
   SELECT min(id) AS lo, max(id) AS hi, count(*) AS records
   FROM (SELECT u.id, row_number() OVER (ORDER BY u.id) - 1 AS n {wanting} ORDER BY u.id LIMIT %(most)s) AS wanting
@@ -54,7 +57,8 @@ ENDS = "SELECT min(id), max(id) FROM (SELECT id FROM users WHERE id >= %s ORDER 
 
 def plan(run: Run, work: Work) -> list[int]:
     """Insert the next batches of ``run``, up to the window. Returns their ids; none when all is planned."""
-    room = min(AT_ONCE, max(WINDOW, IN_HAND * _processes()) - Batch.select().where(Batch.run == run).count())
+    processes, open_ = _processes(), Batch.select().where(Batch.run == run).count()
+    room = min(max(AT_ONCE, IN_GO * processes), max(WINDOW, IN_HAND * processes) - open_)
     if room <= 0:
         return []
     return _plan_pages(run, work, room) if work.listing else _plan_users(run, work, room)

@@ -8,7 +8,7 @@ from psycopg2 import sql
 from celeryctl.storage.row import Row
 
 # What is locked, merged and confirmed are several passes: only all at once can be locked in one order.
-STORED = "COPY (SELECT {columns} FROM {table} t WHERE {key} {wanted}{lock}) TO STDOUT"
+STORED = "COPY (SELECT {columns} FROM {table} t WHERE {key} {wanted} ORDER BY {keys}{lock}) TO STDOUT"
 
 # It stays as long as the connection, so it has every column: the next write may bring others.
 STAGE = "CREATE TEMPORARY TABLE IF NOT EXISTS {stage} ON COMMIT DELETE ROWS AS SELECT * FROM {table} WITH NO DATA"
@@ -66,11 +66,11 @@ class Statements:
         self.confirm = self._made(CONFIRM)
 
     def stored(self, wanted: Collection[object], *, locked: bool) -> sql.Composable:
-        """Copies out the rows that begin with one of these keys, and perhaps some between them.
+        """Copies out the rows that begin with one of these keys, and perhaps some between them, in the order of keys.
 
-        Where ``locked``, just those, which are then locked in the order of their keys.
+        Where ``locked``, just those, which are then locked in that order.
         """
-        lock = self._made(" ORDER BY {keys} FOR NO KEY UPDATE" if locked else "")
+        lock = sql.SQL(" FOR NO KEY UPDATE" if locked else "")
         dense = None if locked else _range(wanted)
         one_of = sql.SQL("IN {}").format(sql.Literal(tuple(wanted)))
         between = dense and sql.SQL("BETWEEN {} AND {}").format(*map(sql.Literal, dense))

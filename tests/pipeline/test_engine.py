@@ -14,16 +14,17 @@ from celeryctl.datasets import addresses, credit_cards
 from celeryctl.errors import DatabaseUnreachableError, RefusedError, SourceError
 from celeryctl.local.generate import CARD_NUMBERS
 from celeryctl.pipeline.engine import Pipeline
-from celeryctl.pipeline.fetch import fetch_users
 from celeryctl.storage import batches, plan, runs
 from celeryctl.storage.batches import Outcome
 from celeryctl.storage.cipher import Keyring
 from celeryctl.storage.database import database, session
 from celeryctl.storage.ledger import Batch, Miss, Run
+from celeryctl.storage.rows import Rows
 from celeryctl.storage.user import User
 
 from .kit import PLACE, add_users, by_size, fetch, ledger_text, listing, missed, people, person, stored
 
+ROW = dict.fromkeys(("street_number", "street_name", "city", "state", "country", "postal_code"), "x")
 pytestmark = pytest.mark.integration
 
 Make = Callable[..., Pipeline]
@@ -139,11 +140,7 @@ def killer(pipeline: list[Pipeline], bad: int) -> Callable[..., Outcome]:
             users = plan.wanting(claim.run, pipeline[0].works[claim.run.dataset], claim.lo, claim.hi)
         if any(user_id == bad for user_id, _ in users):
             raise KeyboardInterrupt
-        return (
-            fetch_users(dataset, users, lambda *_, **__: Reply.json([PLACE] * max(1, len(users))))
-            if users
-            else Outcome()
-        )
+        return Outcome(Rows(dataset.model, dataset.key, [{"user": user_id, **ROW} for user_id, _ in users]))
 
     return bring
 
@@ -202,7 +199,7 @@ def test_a_lost_lease_writes_nothing(make: Make) -> None:
     def frozen(dataset: Any, claim: batches.Claim, *_: object) -> Outcome:
         pass_time(10)
         assert batches.claim(claim.id) is not None
-        return Outcome(rows=[{"user": 1, **dict.fromkeys(addresses.DATASET.model._meta.fields, "x")}])
+        return Outcome(Rows(addresses.Address, ("user",), [{"user": 1, **ROW}]))
 
     add_users(1)
     pipeline = make(fetch=frozen)

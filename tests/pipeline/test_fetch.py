@@ -14,8 +14,10 @@ from celeryctl.dataset import Dataset, Source
 from celeryctl.datasets import addresses
 from celeryctl.errors import SourceError
 from celeryctl.pipeline.engine import Pipeline
-from celeryctl.pipeline.fetch import chunks, fetch_users
+from celeryctl.pipeline.fetch import assign, chunks, fetch_users
 from celeryctl.storage.database import session
+from celeryctl.storage.misses import Missed
+from celeryctl.storage.rows import Rows
 
 from .kit import PLACE, add_users, by_size, fetch, missed
 
@@ -55,8 +57,15 @@ class Asked:
 
 def cities(dataset: Dataset, get: Asked, users: Any = USERS) -> dict[int, str | None]:
     """Who gets which city; None where it was missed."""
-    outcome = fetch_users(dataset, users, get)
-    return {row["user"]: row["city"] for row in outcome.rows} | {int(one.key): None for one in outcome.missed}
+    found = fetch_users(dataset, users, get)
+    return {user_id: result[1]["city"] if isinstance(result, tuple) else None for user_id, result in found}
+
+
+def assigned(dataset: Dataset, get: Asked) -> tuple[list[int], list[Missed]]:
+    """The users who get a row, and what is missed."""
+    rows, missed = Rows(dataset.model, dataset.key), list[Missed]()
+    assign(fetch_users(dataset, USERS, get), rows, missed)
+    return rows.users, missed
 
 
 def towns(*names: str) -> list[dict[str, str]]:
@@ -119,8 +128,8 @@ def test_many_at_once_by_an_object_with_ids_as_keys() -> None:
 @pytest.mark.parametrize("key", [None, "external_id"])
 def test_none_of_many_is_a_404(key: str | None) -> None:
     dataset = lookup("https://h/p?ids={external_ids}", key=key, batch=9)
-    outcome = fetch_users(dataset, USERS, Asked(404))
-    assert [(one.key, one.outcome) for one in outcome.missed] == [("10", "none"), ("11", "none"), ("12", "none")]
+    _, missed = assigned(dataset, Asked(404))
+    assert [(one.key, one.outcome) for one in missed] == [("10", "none"), ("11", "none"), ("12", "none")]
 
 
 @pytest.mark.unit
@@ -131,9 +140,9 @@ def test_a_bad_record_is_rejected_for_its_user_not_taken_for_absent() -> None:
 
     dataset = replace(lookup("https://h/p?ids={external_ids}", key="external_id", batch=9), record=Strict)
     get = Asked([{"external_id": "1", "city": "a"}, {"external_id": 2, "city": 7}, {"external_id": 3, "city": "c"}])
-    outcome = fetch_users(dataset, USERS, get)
-    assert [(one.key, one.outcome) for one in outcome.missed] == [("10", "rejected"), ("11", "rejected")]
-    assert [row["user"] for row in outcome.rows] == [12]
+    users, missed = assigned(dataset, get)
+    assert [(one.key, one.outcome) for one in missed] == [("10", "rejected"), ("11", "rejected")]
+    assert users == [12]
 
 
 @pytest.mark.unit
@@ -145,12 +154,10 @@ def test_a_bad_record_is_rejected_for_its_user_not_taken_for_absent() -> None:
 )  # fmt: skip
 def test_who_may_be_among_records_without_a_key_is_not_taken_for_absent(answer: object, lost: int) -> None:
     dataset = lookup("https://h/p?ids={external_ids}", key="external_id", batch=9)
-    outcome = fetch_users(dataset, USERS, Asked(answer))
-    assert {one.outcome for one in outcome.missed} == {"rejected"}
-    assert {one.reasons for one in outcome.missed} == {
-        (f"the answer holds {lost} records without a usable external_id",)
-    }
-    assert len(outcome.rows) + len(outcome.missed) == len(USERS)
+    users, missed = assigned(dataset, Asked(answer))
+    assert {one.outcome for one in missed} == {"rejected"}
+    assert {one.reasons for one in missed} == {(f"the answer holds {lost} records without a usable external_id",)}
+    assert len(users) + len(missed) == len(USERS)
 
 
 @pytest.mark.unit

@@ -8,6 +8,7 @@ from celeryctl.storage.cipher import Keyring
 from celeryctl.storage.database import database, session
 from celeryctl.storage.ledger import Batch, Run
 from celeryctl.storage.misses import Missed
+from celeryctl.storage.rows import Rows
 from celeryctl.storage.user import User
 from celeryctl.storage.work import Work, Works
 
@@ -53,8 +54,8 @@ def finish(claim: batches.Claim, *missed: Missed, **more: Any) -> list[int] | No
         with session():
             wanted = plan.wanting(claim.run, WORKS["addresses"], claim.lo, claim.hi)
         rows = [{"user": user_id, **PLACE} for user_id, _ in wanted if str(user_id) not in {one.key for one in missed}]
-    outcome = batches.Outcome(rows=rows or [], missed=list(missed), requests=1, **more)
-    return batches.finish(claim, outcome, WORKS, RING, key=KEYS[claim.run.dataset])
+    rows = Rows(WORKS[claim.run.dataset].model, KEYS[claim.run.dataset], rows or [])
+    return batches.finish(claim, batches.Outcome(rows, list(missed), requests=1, **more), WORKS, RING)
 
 
 def drain(opened: runs.Opened, *missed: Missed) -> Run:

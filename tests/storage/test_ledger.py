@@ -24,12 +24,12 @@ def clean(database_url: str) -> None:
 
 
 def test_a_run_opens_with_its_first_batches_and_knows_how_much_there_is_to_do() -> None:
-    ids = people(7)
+    ids = people(8)
     opened = order()
     assert not opened.joined
-    assert len(opened.batches) == 3
-    assert open_batches() == [(ids[0], ids[2]), (ids[3], ids[5]), (ids[6], ids[6])]
-    assert (opened.run.status, opened.run.expected, opened.run.planned) == ("running", 7, 7)
+    assert len(opened.batches) == plan.AT_ONCE == 2
+    assert open_batches() == [(ids[0], ids[2]), (ids[3], ids[5])]
+    assert (opened.run.status, opened.run.expected, opened.run.planned) == ("running", 8, 6)
 
 
 def test_a_run_with_nothing_to_do_is_closed_at_once() -> None:
@@ -70,7 +70,7 @@ def test_of_many_orders_at_once_one_opens_and_the_others_join() -> None:
         thread.join()
     assert [one.joined for one in opened].count(False) == 1
     assert len({one.run.id for one in opened}) == 1
-    assert len(open_batches()) == 4
+    assert len(open_batches()) == plan.AT_ONCE
 
 
 def test_a_window_of_batches_is_planned_and_refilled_as_they_are_finished() -> None:
@@ -103,7 +103,7 @@ def test_users_that_have_a_fresh_row_are_not_planned() -> None:
 def test_a_limit_counts_records_over_several_batches() -> None:
     people(20)
     opened = order(limit=7)
-    assert (opened.run.expected, len(opened.batches)) == (7, 3)
+    assert (opened.run.expected, len(opened.batches)) == (7, plan.AT_ONCE)
     run = drain(opened)
     assert (run.status, run.created, run.planned) == ("succeeded", 7, 7)
 
@@ -149,7 +149,7 @@ def test_a_listing_is_planned_batch_by_batch_until_its_end_is_known() -> None:
         second = batches.claim_next(opened.run.id)
     assert second is not None
     finish(second, bound=8)
-    assert open_batches() == [(4, 5), (6, 7), (8, 8)]
+    assert open_batches() == [(4, 5), (6, 7)]
 
 
 def test_a_listing_that_ends_in_a_batch_ends_its_run() -> None:

@@ -12,12 +12,12 @@ from celeryctl.storage import batches, plan, reconciliation, runs
 from celeryctl.storage.cipher import Keyring
 from celeryctl.storage.database import database, session
 from celeryctl.storage.ledger import Batch, Run
+from celeryctl.storage.rows import Rows
 from celeryctl.storage.user import User
 from celeryctl.storage.work import Work
 
 pytestmark = pytest.mark.integration
 
-KEYS = {"users": ("external_id",), "addresses": ("user",)}
 PLACE = dict.fromkeys(("street_number", "street_name", "city", "state", "country", "postal_code"), "x")
 WORKS = {
     "users": Work(name="users", model=User, listing=True, page_size=3, batch_size=3),
@@ -53,14 +53,14 @@ class Cluster(RuleBasedStateMachine):
             first, last = (claim.lo - 1) * 3 + 1, min(claim.hi * 3, self.source)
             same = {"name": f"version {self.version}", "username": "u", "email": "e"}
             rows = [{"external_id": number, **same} for number in range(first, last + 1)]
-            return batches.Outcome(rows=rows, bound=-(-self.source // 3), requests=1)
+            return batches.Outcome(Rows(User, ("external_id",), rows), bound=-(-self.source // 3), requests=1)
         with session():
             users = plan.wanting(claim.run, WORKS["addresses"], claim.lo, claim.hi)
-        return batches.Outcome(rows=[{"user": user_id, **PLACE} for user_id, _ in users], requests=1)
+        rows = [{"user": user_id, **PLACE} for user_id, _ in users]
+        return batches.Outcome(Rows(Address, ("user",), rows), requests=1)
 
     def finish(self, claim: batches.Claim) -> list[int]:
-        name = claim.run.dataset
-        return batches.finish(claim, self.outcome(claim), WORKS, RING, key=KEYS[name]) or []
+        return batches.finish(claim, self.outcome(claim), WORKS, RING) or []
 
     @initialize()
     def begin(self) -> None:
@@ -100,7 +100,7 @@ class Cluster(RuleBasedStateMachine):
         if fate in ("finishes", "finishes twice"):
             self.messages += self.finish(claim)
         if fate == "finishes twice":
-            assert batches.finish(claim, self.outcome(claim), WORKS, RING, key=KEYS[claim.run.dataset]) is None
+            assert batches.finish(claim, self.outcome(claim), WORKS, RING) is None
         if fate == "dies after":
             self.finish(claim)
         if fate == "freezes":
@@ -120,7 +120,7 @@ class Cluster(RuleBasedStateMachine):
         other = batches.claim(frozen.id)
         if other is not None:
             assert not batches.renew(frozen)
-            assert batches.finish(frozen, self.outcome(frozen), WORKS, RING, key=KEYS[frozen.run.dataset]) is None
+            assert batches.finish(frozen, self.outcome(frozen), WORKS, RING) is None
             self.held.append(other)
 
     @rule(seconds=st.sampled_from([1, 4, 10]), reconcile=st.booleans())

@@ -5,8 +5,10 @@ from datetime import timedelta
 
 import pytest
 
+from celeryctl.datasets.addresses import Address
 from celeryctl.storage.database import transaction
 from celeryctl.storage.misses import FIRST_PAUSE, LONGEST_PAUSE, Missed, clear, record
+from celeryctl.storage.rows import Rows
 
 from .ledgerkit import PLACE, WORKS, drain, finish, open_batches, order, people, sql, take
 
@@ -107,5 +109,5 @@ def test_misses_are_cleared_by_user_whatever_the_key_of_a_row_begins_with() -> N
     (user_id,) = people(1)
     note(rejected(user_id))
     with transaction():
-        clear(WORKS["addresses"], ("city", "user"), [{"user": user_id, **PLACE}])
+        clear(WORKS["addresses"], Rows(Address, ("city", "user"), [{"user": user_id, **PLACE}]))
     assert sql("SELECT count(*) FROM misses") == [(0,)]

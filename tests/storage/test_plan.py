@@ -51,7 +51,7 @@ def test_a_batch_of_pages_holds_no_more_than_it_may(most: int, batch: tuple[int,
     works = {**WORKS, "users": replace(WORKS["users"], batch_size=most)}
     opened = order("users", works=works)
     outcome = batches.Outcome(bound=9)
-    batches.finish(take(opened.batches[0]), outcome, works, RING, key=("external_id",))
+    batches.finish(take(opened.batches[0]), outcome, works, RING)
     assert open_batches()[0] == batch
 
 

@@ -17,6 +17,7 @@ from celeryctl.local.generate import CARD_NUMBERS
 from celeryctl.storage.cipher import Keyring
 from celeryctl.storage.database import database, session, transaction
 from celeryctl.storage.row import EncryptedField, Row
+from celeryctl.storage.rows import Rows
 from celeryctl.storage.upsert import Written, context_of, upsert
 from celeryctl.storage.user import User
 
@@ -42,7 +43,7 @@ class Vault(Row):
 
     user = peewee.ForeignKeyField(User, on_delete="CASCADE", backref="+")
     place = peewee.TextField()
-    secret = EncryptedField()
+    secret = EncryptedField(null=True)
 
     class Meta:
         table_name = "vaults"
@@ -69,7 +70,8 @@ def place(user_id: int, city: str = "c") -> dict[str, Any]:
 
 def write(rows: list[dict[str, Any]], model: type[peewee.Model] = User, key: tuple[str, ...] = ("",)) -> Written:
     with transaction():
-        return upsert(model, key if key[0] else ("external_id",) if model is User else ("user",), rows, RING)
+        key = key if key[0] else ("external_id",) if model is User else ("user",)
+        return upsert(Rows(model, key, rows), RING)
 
 
 def value(sql: str) -> Any:
@@ -166,7 +168,7 @@ def test_of_two_who_insert_the_same_rows_at_once_one_finds_them_there(database_u
     rows = [person(n) for n in range(1, 4)]
     found: list[Written] = []
     with transaction():
-        upsert(User, ("external_id",), rows, RING)
+        upsert(Rows(User, ("external_id",), rows), RING)
         other = threading.Thread(target=lambda: found.append(write([*rows, person(4)])))
         other.start()
         eventually(lambda: value("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)"))
@@ -310,3 +312,19 @@ def test_two_writes_of_the_same_rows_in_opposite_order_do_not_deadlock(database_
     for thread in threads:
         thread.join()
     assert errors == []
+
+
+def test_a_secret_may_be_absent_come_and_go(others: None) -> None:
+    (user_id,) = people(1)
+    key = ("user", "place")
+
+    def secret(plain: str | None) -> Written:
+        return write([{"user": user_id, "place": "a", "secret": plain}], Vault, key)
+
+    assert secret(None) == Written(1, 0, 0)
+    assert secret(None) == Written(0, 0, 1)
+    assert secret("s") == Written(0, 1, 0)
+    assert secret("s") == Written(0, 0, 1)
+    assert RING.open(value("SELECT secret FROM vaults"), context_of(Vault, (user_id, "a"))) == "s"
+    assert secret(None) == Written(0, 1, 0)
+    assert value("SELECT secret FROM vaults") is None
