@@ -17,7 +17,7 @@ from celeryctl import logs, services
 from celeryctl.storage import database as db
 from celeryctl.storage import schema
 
-CLEAN = """TRUNCATE users, runs, misses, workers, sources, beats, rates RESTART IDENTITY CASCADE;
+CLEAN = """TRUNCATE users, runs, misses, workers, sources, beats, rates, readings RESTART IDENTITY CASCADE;
 DELETE FROM datasets; DELETE FROM counts"""
 
 

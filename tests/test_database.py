@@ -298,12 +298,16 @@ def test_several_processes_may_migrate_at_once(bare: str) -> None:
         process.stdin = None
     answers = [process.communicate(timeout=60) for process in processes]
     assert [process.returncode for process in processes] == [0, 0, 0], answers
-    assert sorted(out.strip() for out, _ in answers) == ["['0001_tables', '0002_watching']", "[]", "[]"]
+    assert sorted(out.strip() for out, _ in answers) == [
+        "['0001_tables', '0002_watching', '0003_readings']",
+        "[]",
+        "[]",
+    ]
     schema.require([])
 
 
 def test_asking_what_is_pending_changes_nothing(bare: str) -> None:
-    assert schema.pending([]) == ["0001_tables", "0002_watching"]
+    assert schema.pending([]) == ["0001_tables", "0002_watching", "0003_readings"]
     with pytest.raises(SchemaError, match="0001_tables") as caught:
         schema.require([])
     assert caught.value.fix == "celeryctl init-db"
@@ -311,7 +315,7 @@ def test_asking_what_is_pending_changes_nothing(bare: str) -> None:
 
 
 def test_migrating_again_does_nothing(bare: str) -> None:
-    assert schema.migrate([]) == ["0001_tables", "0002_watching"]
+    assert schema.migrate([]) == ["0001_tables", "0002_watching", "0003_readings"]
     before = sql(TABLES)
     assert schema.migrate([]) == []
     assert sql(TABLES) == before
@@ -363,8 +367,8 @@ def columns(table: str) -> list[object]:
 
 
 def test_the_table_of_a_further_data_set_is_created_with_its_indexes(bare: str, further: type[Row]) -> None:
-    assert schema.pending([further]) == ["0001_tables", "0002_watching", "create loyalty"]
-    assert schema.migrate([further]) == ["0001_tables", "0002_watching", "create loyalty"]
+    assert schema.pending([further]) == ["0001_tables", "0002_watching", "0003_readings", "create loyalty"]
+    assert schema.migrate([further]) == ["0001_tables", "0002_watching", "0003_readings", "create loyalty"]
     assert schema.migrate([further]) == []
     assert columns("loyalty") == ["created_at", "fetched_at", "id", "tier", "updated_at", "user_id"]
     assert _keys_without_index() == []

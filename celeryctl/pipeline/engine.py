@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property, partial
-from time import sleep
+from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, Protocol
 
 from celeryctl import http
@@ -23,7 +23,7 @@ from celeryctl.pipeline.fetch import Get, assign, chunks, fetch_users
 from celeryctl.pipeline.lanes import Lanes
 from celeryctl.pipeline.lease import Lease, LostError
 from celeryctl.pipeline.paging import Map, fetch_listing
-from celeryctl.storage import batches, plan, runs, sources
+from celeryctl.storage import batches, plan, readings, runs, sources
 from celeryctl.storage.cipher import Keyring
 from celeryctl.storage.database import session
 from celeryctl.storage.feed import current
@@ -70,6 +70,7 @@ class Pipeline:
         self.keyring = keyring
         self.fetch = fetch or self.fetch_from_source
         self._lanes = Lanes(settings.fetch_threads)
+        self._since = monotonic()  # what was read before may have been read by other code
         self.works = {name: work_of(dataset, settings) for name, dataset in datasets.items()}
 
     def open(self, order: runs.Order) -> runs.Opened | None:
@@ -158,7 +159,9 @@ class Pipeline:
             return self._lanes.run(dataset.name, meter, function, over)
 
         if dataset.source.kind == "listing":
-            outcome = fetch_listing(dataset, claim, get, run)
+            with session():
+                known = readings.recall(claim, dataset.model, dataset.key, within=monotonic() - self._since)
+            outcome = fetch_listing(dataset, claim, get, run, known)
         else:
             outcome = self._fetch_users(dataset, claim, get, run)
         self._lanes.learn(dataset.name, meter)

@@ -1,8 +1,16 @@
-"""A page of a listing, and how far a listing has been followed."""
+"""One page of a listing: asking for it and understanding it; and how far a listing has been followed."""
+
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
 
-from celeryctl.pipeline.decode import Result
+from celeryctl.dataset import Dataset, Source
+from celeryctl.errors import SourceError
+from celeryctl.pipeline.decode import Result, decode
+
+Get = Callable[..., Any]  # (url) -> http.Answer
 
 
 class Page(msgspec.Struct):
@@ -36,3 +44,78 @@ class Trail(msgspec.Struct):
     def after(self, page: Page, mark: str) -> "Trail":
         kept = mark if page.number & (page.number - 1) == 0 else self.mark
         return Trail(page.next, kept, self.seen + len(page.results), 0 if page.results else self.empty + 1)
+
+
+def ask(dataset: Dataset, number: int, size: int, at: str | None, get: Get) -> Page:
+    source = dataset.source
+    if source.page:
+        return numbered(dataset, number, size, get(url_of(source, number, size)))
+    sized = {source.size: size} if source.size else {}
+    if source.cursor:
+        after = {source.cursor: at} if at else {}
+        answer = get(source.with_query(**sized, **after))
+        results, following = cursor_page(dataset, answer.body)
+    else:
+        answer = get(at or source.with_query(**sized))
+        results, following = decode(dataset, answer.body), _same_host(source.url, answer.next)
+    return Page(number, results, total_of(answer), following, answer.body)
+
+
+def url_of(source: Source, number: int, size: int) -> str:
+    """A numbered page; the first is 1."""
+    return source.with_query(**{source.page or "page": number}, **({source.size: size} if source.size else {}))
+
+
+def numbered(dataset: Dataset, number: int, size: int, answer: Any) -> Page:
+    """One numbered page. An answer larger than asked for means that the source knows no pages."""
+    results, total = decode(dataset, answer.body), total_of(answer)
+    first = (number - 1) * size
+    seen, goes_on = first + len(results), answer.next is not None
+    refuted = total if total is not None and results and seen > total else None
+    if refuted is not None or (goes_on and seen >= (total or 0)):
+        total = None
+    if total is not None:
+        last = (seen if number == 1 else number * size) >= total
+    elif "Link" in answer.headers:
+        last = not goes_on
+    else:
+        # Without a word from the source only an empty or a repeated page is the end: a short one may be its own limit.
+        last = dataset.source.size is not None and len(results) > size
+    return Page(number, results, total, None if last else str(number + 1), answer.body, first, refuted)
+
+
+def last_page(total: int | None, size: int) -> int | None:
+    """The last page, where it is known how many records there are."""
+    return None if total is None else max(1, -(-total // size))
+
+
+def total_of(answer: Any) -> int | None:
+    total = answer.headers.get("X-Total-Count", "")
+    return int(total) if total.isdecimal() and len(total) < 16 else None
+
+
+def cursor_page(dataset: Dataset, body: bytes) -> tuple[list[Result], str | None]:
+    """The records of an answer that is an object, and the cursor of the next page in it."""
+    source = dataset.source
+    try:
+        fields = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+        following = msgspec.json.decode(fields.get(source.next or "next", b"null"), type=str | int | None)
+    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+        raise SourceError(
+            f"the source of {dataset.name} did not answer with a page and a cursor", why=str(exc)
+        ) from None
+    items = source.items or "items"
+    if fields and items not in fields:
+        raise SourceError(f"the source of {dataset.name} did not answer with a page", why=f"it has no field {items!r}")
+    records = decode(dataset, bytes(fields.get(items, b"[]")))
+    return records, None if following in (None, "") else str(following)
+
+
+def _same_host(url: str, link: str | None) -> str | None:
+    """``link`` on the source's own scheme and host. Behind a proxy a source may spell its own links with http."""
+    if link is None:
+        return None
+    own, other = urlsplit(url), urlsplit(link)
+    if own.hostname != other.hostname:
+        raise SourceError("a source's next page is on another host", why=f"{own.hostname} points to {other.hostname}")
+    return urlunsplit(other._replace(scheme=own.scheme, netloc=own.netloc))

@@ -9,7 +9,7 @@ from celeryctl.datasets import BUILT_IN
 from celeryctl.errors import DatasetError
 from celeryctl.pipeline.decode import Rejection, Result, attribute, decode
 from celeryctl.pipeline.fetch import by_id
-from celeryctl.pipeline.paging import cursor_page
+from celeryctl.pipeline.page import cursor_page
 from celeryctl.storage.row import Row
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import peewee
 
-from celeryctl.storage import rates, runs
+from celeryctl.storage import rates, readings, runs
 from celeryctl.storage.cipher import Keyring
 from celeryctl.storage.database import database, transaction
 from celeryctl.storage.ledger import Batch, Run
@@ -45,10 +45,11 @@ class Claim:
 
 @dataclass(slots=True)
 class Outcome:
-    """What came of a batch: rows to store, and what could not be stored.
+    """What came of a batch: rows to store, and what could not be stored; or how many rows are ``known`` to be stored.
 
     For a listing: ``bound`` is its last page where known, ``ended`` says that this batch held it, ``position`` is where
-    the next batch goes on, ``page_size`` what the source really gives, ``expected`` how many records there are.
+    the next batch goes on, ``page_size`` what the source really gives, ``expected`` how many records there are;
+    ``digest`` is that of its pages, by which they are known when they come again.
     """
 
     rows: Rows | None = None
@@ -60,6 +61,8 @@ class Outcome:
     position: str | None = None
     page_size: int | None = None
     expected: int | None = None
+    known: int = 0
+    digest: bytes | None = None
 
 
 def claim(batch_id: int, *, holder: str | None = None, task_id: str | None = None) -> Claim | None:
@@ -96,9 +99,8 @@ def finish(claimed: Claim, outcome: Outcome, works: Works, keyring: Keyring) -> 
         work = works[claimed.run.dataset]
         if outcome.missed and not work.listing:
             _hold_users(outcome)
-        written = Written()
+        written = _store(claimed, outcome.rows, outcome, keyring) if outcome.rows else Written(unchanged=outcome.known)
         if outcome.rows:
-            written = upsert(outcome.rows, keyring)
             clear(work, outcome.rows)
         record(work, outcome.missed)
         if stored := written.created + written.updated + written.unchanged:
@@ -150,6 +152,20 @@ def split(claimed: Claim) -> list[int]:
             return []
         rows = [{"run": claimed.run.id, "lo": lo, "hi": hi, "attempts": 1, "due": due} for lo, hi in pieces]
         return [batch.id for batch in Batch.insert_many(rows).returning(Batch.id)]
+
+
+def _store(claimed: Claim, rows: Rows, outcome: Outcome, keyring: Keyring) -> Written:
+    """Write the rows, and remember the pages that they came from where nothing else came of them."""
+    if outcome.digest is None or outcome.missed:
+        return upsert(rows, keyring)
+    before = readings.mark(rows)
+    written = upsert(rows, keyring)
+    # Rows that are left as they are others may change meanwhile. What is new nobody else sees yet.
+    same, new = written.unchanged == len(rows), written.created == len(rows)
+    mark = before if same else readings.mark(rows) if new else None
+    if mark is not None:
+        readings.remember(claimed, rows, outcome.digest, mark)
+    return written
 
 
 def _hold_users(outcome: Outcome) -> None:
