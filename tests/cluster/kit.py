@@ -41,13 +41,20 @@ def context(variables: dict[str, str], folder: Path) -> Context:
 
 
 class Process:
-    """A program in a session of its own; all it says is in ``log``."""
+    """A program in a session of its own; all it says is in ``log``. ``before`` begins its command line."""
 
-    def __init__(self, words: Sequence[str], log: Path, variables: dict[str, str], folder: Path | None = None) -> None:
+    def __init__(
+        self,
+        words: Sequence[str],
+        log: Path,
+        variables: dict[str, str],
+        folder: Path | None = None,
+        before: Sequence[str] = (),
+    ) -> None:
         self.log = log
         with log.open("wb") as file:
             self._process = subprocess.Popen(
-                [*PYTHON, *words],
+                [*before, *PYTHON, *words],
                 stdout=file,
                 stderr=subprocess.STDOUT,
                 env={**os.environ, **variables},
@@ -83,9 +90,13 @@ class Process:
 
 @contextmanager
 def process(
-    words: Sequence[str], log: Path, variables: dict[str, str], folder: Path | None = None
+    words: Sequence[str],
+    log: Path,
+    variables: dict[str, str],
+    folder: Path | None = None,
+    before: Sequence[str] = (),
 ) -> Iterator[Process]:
-    started = Process(words, log, variables, folder)
+    started = Process(words, log, variables, folder, before)
     try:
         yield started
     finally:

@@ -1,0 +1,48 @@
+"""A port of one network that leads to a server of another, as a router between two would."""
+
+import socket
+import socketserver
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+CHUNK = 65_536  # bytes
+
+
+class _Way(socketserver.BaseRequestHandler):
+    """One connection, to and fro."""
+
+    def handle(self) -> None:
+        with socket.create_connection(self.server.target) as there:  # type: ignore[attr-defined]
+            back = threading.Thread(target=_pass_on, args=(there, self.request), daemon=True)
+            back.start()
+            _pass_on(self.request, there)
+            back.join()
+
+
+def _pass_on(source: socket.socket, sink: socket.socket) -> None:
+    with suppress(OSError):
+        while data := source.recv(CHUNK):
+            sink.sendall(data)
+    with suppress(OSError):
+        sink.shutdown(socket.SHUT_WR)
+
+
+class _Server(socketserver.ThreadingTCPServer):
+    allow_reuse_address = True
+    daemon_threads = True
+    block_on_close = False
+
+
+@contextmanager
+def relay(host: str, target: tuple[str, int]) -> Iterator[int]:
+    """A port on ``host`` that leads to ``target`` for the time of the block."""
+    with _Server((host, 0), _Way) as server:
+        server.target = target  # type: ignore[attr-defined]
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        try:
+            yield server.server_address[1]
+        finally:
+            server.shutdown()
+            thread.join()
