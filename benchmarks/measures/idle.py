@@ -7,7 +7,7 @@ from benchmarks.rig import Rig
 from benchmarks.row import Row, at_most
 
 DATASETS = ("addresses", "credit_cards")
-TICKS = 5
+TICKS = 15
 
 
 def measure(rig: Rig) -> list[Row]:

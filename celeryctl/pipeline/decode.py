@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator, Set
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -14,6 +14,7 @@ from celeryctl.dataset import Dataset
 from celeryctl.errors import DatasetError, SourceError
 from celeryctl.logs import mask
 from celeryctl.storage.row import Row
+from celeryctl.storage.rows import columns
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,16 +59,13 @@ def _rows(dataset: Dataset, records: list[Any]) -> list[dict[str, Any]] | None:
 
 def _are_whole(dataset: Dataset, rows: list[dict[str, Any]]) -> bool:
     """Whether all rows have the same columns, those that they must, and nothing wrong in any; column by column."""
-    names: Set[str] = rows[0].keys() if rows else _filled(dataset)
-    if not dataset.model._meta.fields.keys() >= names >= _filled(dataset) or {len(names)} != {*map(len, rows)}:
+    found, must = columns(rows), _filled(dataset)
+    if not dataset.model._meta.fields.keys() >= found.keys() >= must or {len(found)} != {*map(len, rows)}:
         return not rows
-    try:
-        return not any(_is_faulty([row[name] for row in rows], must=name in _filled(dataset)) for name in names)
-    except KeyError:
-        return False
+    return not any(_is_faulty(values, must=name in must) for name, values in found.items())
 
 
-def _is_faulty(values: list[Any], *, must: bool) -> bool:
+def _is_faulty(values: Sequence[Any], *, must: bool) -> bool:
     """Whether one of a column's values holds a NUL character, or is missing where that ``must`` not be."""
     try:
         whole = "".join(values)

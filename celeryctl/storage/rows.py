@@ -41,7 +41,7 @@ class Rows:
         """Add rows, field name to value; ``users`` are their users' ids where they do not name them."""
         if not rows:
             return
-        values: dict[str, Sequence[Any]] = {**_columns(rows), **({"user": users} if users else {})}
+        values: dict[str, Sequence[Any]] = {**columns(rows), **({"user": users} if users else {})}
         self._widen(values)
         absent = [None] * len(rows)
         self.keys += zip(*(values[name] for name in self.key), strict=True)
@@ -76,9 +76,9 @@ class Rows:
                 self.lines = [f"{line}\t{NULL}" for line in self.lines]
 
 
-def _columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, Sequence[Any]]:
+def columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, Sequence[Any]]:
     """Column by column the values of rows; None where one lacks it."""
-    names = list(rows[0])
+    names = list(rows[0]) if rows else []
     if len(names) > 1 and {*map(len, rows)} == {len(names)}:
         with suppress(KeyError):
             return dict(zip(names, zip(*map(itemgetter(*names), rows), strict=True), strict=True))
