@@ -13,6 +13,7 @@ from benchmarks import report, rig
 from benchmarks.measures import hosts, idle, repeat, scale, small, speed, start, stats
 from benchmarks.row import MeasureError, NotHereError, Row
 from celeryctl.errors import CeleryctlError
+from celeryctl.settings.table import SETTINGS
 
 # In this order, `idle` and `stats` find the million users that `scale` leaves behind.
 MEASURES: dict[str, Callable[[rig.Rig], list[Row]]] = {
@@ -35,7 +36,7 @@ def main() -> int:
     # As Ctrl-C: what was started is stopped.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        with rig.started(rig.Extent(options.runs, options.divide)) as here:
+        with rig.started(rig.Extent(options.runs, options.divide, dict(options.set))) as here:
             facts = report.facts(here, sys.argv[1:])
             rows, failed = _measure(here, [name for name in MEASURES if name in (options.names or MEASURES)])
     except KeyboardInterrupt:
@@ -44,7 +45,7 @@ def main() -> int:
         report.say(f"{exc}: {exc.why}")
         return 1
     report.show(rows, facts)
-    if options.names or options.divide > 1 or options.runs < 3:
+    if options.names or options.set or options.divide > 1 or options.runs < 3:
         report.say(f"{report.FILE.name} stays as it is: it holds only what was measured as a whole.")
     else:
         report.write(rows, facts, options.runs)
@@ -56,6 +57,10 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("names", nargs="*", metavar="NAMES", help=f"which ones; all when absent: {', '.join(MEASURES)}")
     parser.add_argument("--runs", type=int, default=3, metavar="N", help="how often everything is measured (3)")
     parser.add_argument("--divide", type=int, default=1, metavar="N", help="divide all sizes by this, to try it out")
+    parser.add_argument(
+        "--set", type=_setting, action="append", default=[], metavar="NAME=VALUE",
+        help="another value for a setting of the product, such as BATCH_SIZE=1000: what is its default good for?",
+    )  # fmt: skip
     parser.add_argument("--quick", action="store_true", help="try it out: --runs 1 --divide 10")
     options = parser.parse_args()
     if unknown := set(options.names) - set(MEASURES):
@@ -65,6 +70,13 @@ def _parse() -> argparse.Namespace:
     if options.quick:
         options.runs, options.divide = 1, max(10, options.divide)
     return options
+
+
+def _setting(text: str) -> tuple[str, str]:
+    name, _, value = text.partition("=")
+    if name not in {setting.variable for setting in SETTINGS}:
+        raise argparse.ArgumentTypeError(f"there is no setting {name}")
+    return name, value
 
 
 def _measure(here: rig.Rig, names: Sequence[str]) -> tuple[list[Row], bool]:

@@ -3,9 +3,9 @@
 import base64
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -27,10 +27,11 @@ CELERYCTL = (sys.executable, "-m", "celeryctl")
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """How often everything is measured, and through what the sizes are divided."""
+    """How often everything is measured, through what the sizes are divided, and which settings are no defaults."""
 
     runs: int = 3
     divide: int = 1
+    settings: Mapping[str, str] = field(default_factory=dict)
 
     def size(self, users: int) -> int:
         return max(1, users // self.divide)
@@ -58,6 +59,7 @@ class Rig:
             ALLOW_PRIVATE_SOURCES="1",
             CARD_ENCRYPTION_KEYS=KEY,
             CELERYCTL_HOME=str(self.postgres.home),
+            **self.extent.settings,
         )
 
     def celeryctl(self, *arguments: str, env: dict[str, str]) -> str:
