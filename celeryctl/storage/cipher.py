@@ -46,10 +46,11 @@ class Keyring:
         key_id, cipher = self._sealing
         random = os.urandom(NONCE_BYTES * len(values))
         nonces = [random[start : start + NONCE_BYTES] for start in range(0, len(random), NONCE_BYTES)]
-        return [
-            f"{VERSION}.{key_id}.{_base64(nonce + cipher.encrypt(nonce, plain.encode(), _bound(context, key_id)))}"
+        found = [
+            nonce + cipher.encrypt(nonce, plain.encode(), f"{context}|{key_id}".encode())
             for nonce, (plain, context) in zip(nonces, values, strict=True)
         ]
+        return [f"{VERSION}.{key_id}.{binascii.b2a_base64(one, newline=False).decode()}" for one in found]
 
     def open(self, value: str, context: str) -> str:
         """Decrypt what `seal` made for the same ``context``. Raises CipherError for anything else."""
@@ -61,19 +62,12 @@ class Keyring:
             raise CipherError(why=f"its key {key_id} is not there", fix="add that key to CARD_ENCRYPTION_KEYS")
         try:
             sealed = base64.b64decode(body, validate=True)
-            plain = self._ciphers[key_id].decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], _bound(context, key_id))
+            plain = self._ciphers[key_id].decrypt(
+                sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], f"{context}|{key_id}".encode()
+            )
         except (InvalidTag, binascii.Error, ValueError):
             raise CipherError(why="the value was damaged or moved from another row") from None
         return plain.decode()
-
-
-def _base64(value: bytes) -> str:
-    return binascii.b2a_base64(value, newline=False).decode()
-
-
-def _bound(context: str, key_id: str) -> bytes:
-    """What a value is authenticated with."""
-    return f"{context}|{key_id}".encode()
 
 
 def mask(number: str) -> str:

@@ -85,20 +85,13 @@ def _sealed(rows: Rows, stored: Stored, keyring: Keyring) -> list[str]:
         return rows.lines
     places = [context_of(rows.model, key) for key in rows.keys]
     sealed = []
-    for number, secrets in enumerate(rows.secrets.values(), len(rows.fields) - len(rows.secrets)):
-        olds = stored.values(rows.lines, number) if stored.text else [None] * len(rows)
-        sealed.append(_seal(keyring, secrets, places, olds))
+    for number, plains in enumerate(rows.secrets.values(), len(rows.fields) - len(rows.secrets)):
+        kept: list[str | None] = [NULL if plain is None else None for plain in plains]
+        if stored.text:
+            olds = stored.values(rows.lines, number)
+            kept = [_kept(keyring, *one) for one in zip(plains, places, olds, strict=True)]
+        sealed.append(_seal(keyring, plains, places, kept))
     return lines([rows.lines, *sealed])
-
-
-def _seal(
-    keyring: Keyring, plains: Sequence[str | None], places: Sequence[str], olds: Sequence[str | None]
-) -> list[str]:
-    """Values encrypted, or as they are stored where that says the same: every encryption gives another one."""
-    kept = [_kept(keyring, *one) for one in zip(plains, places, olds, strict=True)]
-    changed = [(str(plain), place) for plain, place, old in zip(plains, places, kept, strict=True) if old is None]
-    fresh = iter(keyring.seal_all(changed))
-    return [next(fresh) if old is None else old for old in kept]
 
 
 def _kept(keyring: Keyring, plain: str | None, place: str, old: str | None) -> str | None:
@@ -106,6 +99,15 @@ def _kept(keyring: Keyring, plain: str | None, place: str, old: str | None) -> s
     if plain is None:
         return NULL
     return old if old not in (None, NULL) and keyring.open(old, place) == plain else None
+
+
+def _seal(
+    keyring: Keyring, plains: Sequence[str | None], places: Sequence[str], kept: Sequence[str | None]
+) -> list[str]:
+    """Values encrypted, but for those that are kept: every encryption gives another one."""
+    changed = [(str(plain), place) for plain, place, old in zip(plains, places, kept, strict=True) if old is None]
+    fresh = iter(keyring.seal_all(changed))
+    return [next(fresh) if old is None else old for old in kept]
 
 
 def context_of(model: type[peewee.Model], key: Iterable[Any]) -> str:
