@@ -59,7 +59,8 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--divide", type=int, default=1, metavar="N", help="divide all sizes by this, to try it out")
     parser.add_argument(
         "--set", type=_setting, action="append", default=[], metavar="NAME=VALUE",
-        help="another value for a setting of the product, such as BATCH_SIZE=1000: what is its default good for?",
+        help="another value for an advanced setting, such as BATCH_SIZE=1000: what is its default good for? "
+        "Where a measure sets it itself, its own counts",
     )  # fmt: skip
     parser.add_argument("--quick", action="store_true", help="try it out: --runs 1 --divide 10")
     options = parser.parse_args()
@@ -74,8 +75,9 @@ def _parse() -> argparse.Namespace:
 
 def _setting(text: str) -> tuple[str, str]:
     name, _, value = text.partition("=")
-    if name not in {setting.variable for setting in SETTINGS}:
-        raise argparse.ArgumentTypeError(f"there is no setting {name}")
+    known = [setting.variable for setting in SETTINGS if setting.group == "Advanced"]
+    if name not in known or not value:
+        raise argparse.ArgumentTypeError(f"NAME=VALUE, and NAME is one of {', '.join(known)}")
     return name, value
 
 

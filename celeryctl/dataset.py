@@ -11,6 +11,7 @@ import msgspec
 import peewee
 
 from celeryctl.errors import DatasetError
+from celeryctl.storage.row import EncryptedField
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 TAKEN = ("all", "database", "redis")  # `fetch all`; DATABASE_URL and REDIS_URL are not sources
@@ -137,6 +138,8 @@ class Dataset:
             yield "a listing stands for itself (no `per`); draws and lookups are made per='users'"
         if self.source.kind == "lookup" and not re.search(r"\{external_ids?\}", self.source.url):
             yield "the URL of a lookup holds {external_id} or {external_ids}"
+        if any(isinstance(self.model._meta.fields.get(name), EncryptedField) for name in self.key):
+            yield "an encrypted column cannot tell rows apart: it is never stored twice in the same way"
         if self.source.page_size < 1:
             yield "a source gives at least one record per request"
 

@@ -13,6 +13,7 @@ class _Way(socketserver.BaseRequestHandler):
     """One connection, to and fro."""
 
     def handle(self) -> None:
+        self.server.connections += 1  # type: ignore[attr-defined]
         with socket.create_connection(self.server.target) as there:  # type: ignore[attr-defined]
             back = threading.Thread(target=_pass_on, args=(there, self.request), daemon=True)
             back.start()
@@ -28,21 +29,30 @@ def _pass_on(source: socket.socket, sink: socket.socket) -> None:
         sink.shutdown(socket.SHUT_WR)
 
 
-class _Server(socketserver.ThreadingTCPServer):
+class Relay(socketserver.ThreadingTCPServer):
+    """Listens on ``host`` and leads to ``target``. ``connections`` were made so far."""
+
     allow_reuse_address = True
     daemon_threads = True
     block_on_close = False
 
+    def __init__(self, host: str, target: tuple[str, int]) -> None:
+        super().__init__((host, 0), _Way)
+        self.target, self.connections = target, 0
+
+    @property
+    def port(self) -> int:
+        return int(self.server_address[1])
+
 
 @contextmanager
-def relay(host: str, target: tuple[str, int]) -> Iterator[int]:
-    """A port on ``host`` that leads to ``target`` for the time of the block."""
-    with _Server((host, 0), _Way) as server:
-        server.target = target  # type: ignore[attr-defined]
+def relay(host: str, target: tuple[str, int]) -> Iterator[Relay]:
+    """A relay for the time of the block."""
+    with Relay(host, target) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         try:
-            yield server.server_address[1]
+            yield server
         finally:
             server.shutdown()
             thread.join()

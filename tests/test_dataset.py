@@ -92,3 +92,8 @@ def test_sources_know_whether_a_request_brings_several_records() -> None:
 )
 def test_parameters_are_added_or_replaced(url: str, parameters: dict[str, object], expected: str) -> None:
     assert Source.listing(url).with_query(**parameters) == expected
+
+
+def test_an_encrypted_column_is_no_key() -> None:
+    with pytest.raises(DatasetError, match="encrypted column cannot tell rows apart"):
+        replace(credit_cards.DATASET, key=("card_number",))

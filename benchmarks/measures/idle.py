@@ -7,7 +7,7 @@ from benchmarks.rig import Rig
 from benchmarks.row import Row, at_most
 
 DATASETS = ("addresses", "credit_cards")
-TICKS = 15
+TICKS = 15  # one takes a few milliseconds: a single disturbance shall not decide
 
 
 def measure(rig: Rig) -> list[Row]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property, partial
-from time import monotonic, sleep
+from time import sleep
 from typing import TYPE_CHECKING, Any, Protocol
 
 from celeryctl import http
@@ -19,9 +19,11 @@ from celeryctl.errors import (
     SourceUnreachableError,
     UnreachableError,
 )
-from celeryctl.pipeline.fetch import Get, assign, chunks, fetch_users
+from celeryctl.pipeline.code import code_of
+from celeryctl.pipeline.fetch import assign, chunks, fetch_users
 from celeryctl.pipeline.lanes import Lanes
 from celeryctl.pipeline.lease import Lease, LostError
+from celeryctl.pipeline.page import Get
 from celeryctl.pipeline.paging import Map, fetch_listing
 from celeryctl.storage import batches, plan, readings, runs, sources
 from celeryctl.storage.cipher import Keyring
@@ -70,7 +72,8 @@ class Pipeline:
         self.keyring = keyring
         self.fetch = fetch or self.fetch_from_source
         self._lanes = Lanes(settings.fetch_threads)
-        self._since = monotonic()  # what was read before may have been read by other code
+        # At once: later a file may hold another version than the one that was loaded.
+        self._codes = {name: code_of(one) for name, one in datasets.items() if readings.kept(one.model, one.key)}
         self.works = {name: work_of(dataset, settings) for name, dataset in datasets.items()}
 
     def open(self, order: runs.Order) -> runs.Opened | None:
@@ -159,14 +162,18 @@ class Pipeline:
             return self._lanes.run(dataset.name, meter, function, over)
 
         if dataset.source.kind == "listing":
-            with session():
-                known = readings.recall(claim, dataset.model, dataset.key, within=monotonic() - self._since)
-            outcome = fetch_listing(dataset, claim, get, run, known)
+            outcome = self._fetch_listing(dataset, claim, get, run)
         else:
             outcome = self._fetch_users(dataset, claim, get, run)
         self._lanes.learn(dataset.name, meter)
         sources.answered(dataset.name, latency=meter.latency)
         return outcome
+
+    def _fetch_listing(self, dataset: Dataset, claim: batches.Claim, get: Get, run: Map) -> batches.Outcome:
+        code = self._codes.get(dataset.name)
+        with session():
+            known = readings.recall(claim, dataset.model, dataset.key) if code else None
+        return fetch_listing(dataset, claim, get, run, code=code, known=known)
 
     def _fetch_users(self, dataset: Dataset, claim: batches.Claim, get: Get, run: Map) -> batches.Outcome:
         with session():

@@ -1,19 +1,18 @@
 """The rows of users from a draw or a lookup: which requests to make, and which record belongs to whom."""
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
 from celeryctl.dataset import Dataset
 from celeryctl.errors import SourceError
 from celeryctl.pipeline.decode import Rejection, Result, attribute, decode, usable
+from celeryctl.pipeline.page import Get
 from celeryctl.storage.misses import Missed
 from celeryctl.storage.rows import Rows
 
 Users = Sequence[tuple[int, int]]  # (users.id, external_id)
 Found = Sequence[tuple[int, Result | None]]  # (users.id, what came for that user)
-Get = Callable[..., Any]  # (url, absent_ok=False) -> http.Answer
 
 
 def chunks(dataset: Dataset, users: Users) -> list[Users]:

@@ -10,23 +10,24 @@ from celeryctl.dataset import Dataset, Source
 from celeryctl.errors import SourceError
 from celeryctl.pipeline.decode import Result, decode
 
-Get = Callable[..., Any]  # (url) -> http.Answer
+Get = Callable[..., Any]  # (url, absent_ok=False) -> http.Answer
 
 
 class Page(msgspec.Struct):
     """One page.
 
-    ``total``: records in all, where said and to be believed; ``refuted``: what was said though there are more.
-    ``next``: where it goes on. ``body``: as it came. ``first``: how many records came before it.
+    ``count``: its records. ``total``: records in all, where said and to be believed; ``refuted``: what was said though
+    there are more. ``next``: where it goes on. ``body``: as it came. ``first``: how many records came before it.
     """
 
     number: int
-    results: list[Result]
+    count: int
     total: int | None
     next: str | None
     body: bytes
     first: int = 0
     refuted: int | None = None
+    results: list[Result] = []
 
 
 class Trail(msgspec.Struct):
@@ -43,13 +44,13 @@ class Trail(msgspec.Struct):
 
     def after(self, page: Page, mark: str) -> "Trail":
         kept = mark if page.number & (page.number - 1) == 0 else self.mark
-        return Trail(page.next, kept, self.seen + len(page.results), 0 if page.results else self.empty + 1)
+        return Trail(page.next, kept, self.seen + page.count, 0 if page.count else self.empty + 1)
 
 
 def ask(dataset: Dataset, number: int, size: int, at: str | None, get: Get) -> Page:
     source = dataset.source
     if source.page:
-        return numbered(dataset, number, size, get(url_of(source, number, size)))
+        return read(dataset, number, size, get(url_of(source, number, size)))
     sized = {source.size: size} if source.size else {}
     if source.cursor:
         after = {source.cursor: at} if at else {}
@@ -58,7 +59,7 @@ def ask(dataset: Dataset, number: int, size: int, at: str | None, get: Get) -> P
     else:
         answer = get(at or source.with_query(**sized))
         results, following = decode(dataset, answer.body), _same_host(source.url, answer.next)
-    return Page(number, results, total_of(answer), following, answer.body)
+    return Page(number, len(results), total_of(answer), following, answer.body, results=results)
 
 
 def url_of(source: Source, number: int, size: int) -> str:
@@ -66,12 +67,19 @@ def url_of(source: Source, number: int, size: int) -> str:
     return source.with_query(**{source.page or "page": number}, **({source.size: size} if source.size else {}))
 
 
-def numbered(dataset: Dataset, number: int, size: int, answer: Any) -> Page:
-    """One numbered page. An answer larger than asked for means that the source knows no pages."""
-    results, total = decode(dataset, answer.body), total_of(answer)
-    first = (number - 1) * size
-    seen, goes_on = first + len(results), answer.next is not None
-    refuted = total if total is not None and results and seen > total else None
+def read(dataset: Dataset, number: int, size: int, answer: Any) -> Page:
+    """A numbered page, with its records."""
+    results = decode(dataset, answer.body)
+    page = numbered(dataset.source, number, size, answer, len(results))
+    page.results = results
+    return page
+
+
+def numbered(source: Source, number: int, size: int, answer: Any, count: int) -> Page:
+    """A numbered page of so many records. More of them than asked for mean that the source knows no pages."""
+    total, first = total_of(answer), (number - 1) * size
+    seen, goes_on = first + count, answer.next is not None
+    refuted = total if total is not None and count and seen > total else None
     if refuted is not None or (goes_on and seen >= (total or 0)):
         total = None
     if total is not None:
@@ -80,8 +88,8 @@ def numbered(dataset: Dataset, number: int, size: int, answer: Any) -> Page:
         last = not goes_on
     else:
         # Without a word from the source only an empty or a repeated page is the end: a short one may be its own limit.
-        last = dataset.source.size is not None and len(results) > size
-    return Page(number, results, total, None if last else str(number + 1), answer.body, first, refuted)
+        last = source.size is not None and count > size
+    return Page(number, count, total, None if last else str(number + 1), answer.body, first, refuted)
 
 
 def last_page(total: int | None, size: int) -> int | None:

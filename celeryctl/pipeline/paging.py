@@ -1,7 +1,8 @@
 """The pages of a listing: numbered, after a cursor, or linked. Whatever the source does, each way comes to an end."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -9,7 +10,7 @@ import msgspec
 from celeryctl.dataset import Dataset, Source
 from celeryctl.errors import SourceError
 from celeryctl.pipeline.decode import Rejection, attribute
-from celeryctl.pipeline.page import Get, Page, Trail, ask, last_page, numbered, total_of, url_of
+from celeryctl.pipeline.page import Get, Page, Trail, ask, last_page, numbered, read, url_of
 from celeryctl.storage.batches import Claim, Outcome
 from celeryctl.storage.misses import Missed
 from celeryctl.storage.readings import Reading
@@ -20,62 +21,70 @@ Map = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
 EMPTY = 10  # pages in a row that hold nothing though the source says that it goes on
 
 
-def fetch_listing(dataset: Dataset, claim: Claim, get: Get, in_parallel: Map, known: Reading | None = None) -> Outcome:
+def fetch_listing(
+    dataset: Dataset, claim: Claim, get: Get, in_parallel: Map, *, code: str | None = None, known: Reading | None = None
+) -> Outcome:
     """The outcome of the pages ``claim.lo`` to ``claim.hi``. Raises SourceError, SourceUnreachableError.
 
-    ``known`` is what they held last; where they hold the same again they are not read again.
+    ``known`` is what they held when this ``code`` last read them; where they hold the same again they are not decoded.
     """
     if claim.run.bound is None:
         return _follow(dataset, claim, get)
     numbers, size = range(claim.lo, claim.hi + 1), claim.run.page_size
-    answers = in_parallel(lambda number: get(url_of(dataset.source, number, size)), numbers)
-    if known is not None:
-        answers = list(answers)
-        if _is_known(known, answers, (claim.lo - 1) * size):
-            return Outcome(bound=last_page(total_of(answers[0]), size), known=known.rows)
-    return _read(dataset, claim, zip(numbers, answers, strict=True))
+    answers = iter(in_parallel(lambda number: get(url_of(dataset.source, number, size)), numbers))
+    held: list[Any] = []
+    if known and code and (outcome := _recognize(dataset, claim, answers, code, known, held)):
+        return outcome
+    return _read(dataset, claim, chain(held, answers), code)
 
 
-def _is_known(known: Reading, answers: Sequence[Any], first: int) -> bool:
-    """Whether pages hold what they held, and what they say about the listing's end does not contradict that."""
-    seen = first + known.rows
-    for answer in answers:
-        total = total_of(answer)
-        if total is not None and (total < seen or (total == seen and answer.next is not None)):
-            return False
-    digest = hashlib.sha256()
-    for answer in answers:
-        _note(digest, answer.body)
-    return digest.digest() == known.digest
+def _recognize(
+    dataset: Dataset, claim: Claim, answers: Iterator[Any], code: str, known: Reading, held: list[Any]
+) -> Outcome | None:
+    """The outcome if all pages are known. None when one is not: those asked for until then are ``held``."""
+    outcome = Outcome(known=sum(known.records))
+    numbers = range(claim.lo, claim.hi + 1)
+    for number, count, digest, answer in zip(numbers, known.records, known.digests, answers, strict=False):
+        held.append(answer)
+        if _digest(code, answer.body) != digest:
+            return None
+        _judge(dataset, claim, numbered(dataset.source, number, claim.run.page_size, answer, count), outcome)
+    return outcome
 
 
-def _note(digest: Any, body: bytes) -> None:
-    """Add a page to a digest. Where it ends counts too."""
-    digest.update(len(body).to_bytes(8, "big"))
-    digest.update(body)
-
-
-def _read(dataset: Dataset, claim: Claim, answers: Iterable[tuple[int, Any]]) -> Outcome:
-    """All pages of the batch, if what the source said about its end holds."""
-    rows = Rows(dataset.model, dataset.key)
-    outcome, digest = Outcome(rows), hashlib.sha256()
-    for number, answer in answers:
-        page = numbered(dataset, number, claim.run.page_size, answer)
-        _note(digest, answer.body)
-        if page.refuted is not None:
-            raise SourceError(
-                f"the source of {dataset.name} contradicts itself",
-                why=f"it says that there are {page.refuted} records, and gives more",
-            )
-        if page.number == claim.lo:
-            outcome.bound = last_page(page.total, claim.run.page_size)
-        outcome.ended = outcome.ended or not page.results  # fewer than it said
+def _read(dataset: Dataset, claim: Claim, answers: Iterable[Any], code: str | None) -> Outcome:
+    """All pages of the batch."""
+    rows, reading = Rows(dataset.model, dataset.key), Reading([], [])
+    outcome = Outcome(rows)
+    for number, answer in enumerate(answers, claim.lo):
+        page = read(dataset, number, claim.run.page_size, answer)
+        _judge(dataset, claim, page, outcome)
         _collect(page, rows, outcome.missed, limit=claim.run.record_limit)
+        if code:
+            reading.digests.append(_digest(code, answer.body))
+            reading.records.append(page.count)
     if outcome.ended:
         outcome.bound = None
-    elif claim.run.record_limit is None:
-        outcome.digest = digest.digest()
+    elif code:
+        outcome.reading = reading
     return outcome
+
+
+def _judge(dataset: Dataset, claim: Claim, page: Page, outcome: Outcome) -> None:
+    """Note what a page tells about the end of the listing. Raises SourceError where that does not hold."""
+    if page.refuted is not None:
+        raise SourceError(
+            f"the source of {dataset.name} contradicts itself",
+            why=f"it says that there are {page.refuted} records, and gives more",
+        )
+    if page.number == claim.lo:
+        outcome.bound = last_page(page.total, claim.run.page_size)
+    outcome.ended = outcome.ended or not page.count  # fewer than it said
+
+
+def _digest(code: str, body: bytes) -> str:
+    """The same for the same page read by the same code."""
+    return hashlib.sha256(code.encode() + body).hexdigest()
 
 
 def _follow(dataset: Dataset, claim: Claim, get: Get) -> Outcome:
@@ -110,7 +119,7 @@ def _is_last(source: Source, page: Page, trail: Trail, limit: int | None) -> boo
 
 def _measure(source: Source, page: Page, asked: int, outcome: Outcome) -> int:
     """What the first page tells: how many records there are, and how large pages really are, which is returned."""
-    got = len(page.results)
+    got = page.count
     capped = source.size is None or (0 < got < asked and page.next is not None)
     size = got if capped and got else asked
     outcome.page_size, outcome.expected = size, page.total

@@ -49,7 +49,7 @@ class Outcome:
 
     For a listing: ``bound`` is its last page where known, ``ended`` says that this batch held it, ``position`` is where
     the next batch goes on, ``page_size`` what the source really gives, ``expected`` how many records there are;
-    ``digest`` is that of its pages, by which they are known when they come again.
+    ``reading`` is what its pages held, by which they are known when they come again.
     """
 
     rows: Rows | None = None
@@ -62,7 +62,7 @@ class Outcome:
     page_size: int | None = None
     expected: int | None = None
     known: int = 0
-    digest: bytes | None = None
+    reading: readings.Reading | None = None
 
 
 def claim(batch_id: int, *, holder: str | None = None, task_id: str | None = None) -> Claim | None:
@@ -99,7 +99,7 @@ def finish(claimed: Claim, outcome: Outcome, works: Works, keyring: Keyring) -> 
         work = works[claimed.run.dataset]
         if outcome.missed and not work.listing:
             _hold_users(outcome)
-        written = _store(claimed, outcome.rows, outcome, keyring) if outcome.rows else Written(unchanged=outcome.known)
+        written = _store(claimed, outcome, keyring)
         if outcome.rows:
             clear(work, outcome.rows)
         record(work, outcome.missed)
@@ -154,23 +154,18 @@ def split(claimed: Claim) -> list[int]:
         return [batch.id for batch in Batch.insert_many(rows).returning(Batch.id)]
 
 
-def _store(claimed: Claim, rows: Rows, outcome: Outcome, keyring: Keyring) -> Written:
-    """Write the rows, and remember the pages that they came from where nothing else came of them."""
-    if outcome.digest is None or outcome.missed:
-        return upsert(rows, keyring)
-    before = readings.mark(rows)
-    written = upsert(rows, keyring)
-    # Rows that are left as they are others may change meanwhile. What is new nobody else sees yet.
-    same, new = written.unchanged == len(rows), written.created == len(rows)
-    mark = before if same else readings.mark(rows) if new else None
-    if mark is not None:
-        readings.remember(claimed, rows, outcome.digest, mark)
-    return written
+def _store(claimed: Claim, outcome: Outcome, keyring: Keyring) -> Written:
+    if not outcome.rows:
+        return Written(unchanged=outcome.known)
+    if outcome.reading is None:
+        return upsert(outcome.rows, keyring)
+    return readings.store(claimed, outcome.rows, outcome.reading, keyring)
 
 
 def _hold_users(outcome: Outcome) -> None:
     """Keep the users of rows and misses from being deleted, before anything else is locked that a deletion wants."""
-    ids = sorted({*(outcome.rows.users if outcome.rows else ()), *(int(missed.key) for missed in outcome.missed)})
+    users = outcome.rows.users if outcome.rows else ()
+    ids = sorted({*(user for user in users if user is not None), *(int(missed.key) for missed in outcome.missed)})
     database.execute_sql("SELECT FROM users WHERE id = ANY (%s) ORDER BY id FOR KEY SHARE", (ids,))
 
 

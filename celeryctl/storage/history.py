@@ -25,6 +25,8 @@ PRUNE_RUNS = """
 DELETE FROM runs WHERE id IN (
   SELECT r.id FROM runs r WHERE {old} ORDER BY r.finished_at LIMIT %(chunk)s FOR UPDATE SKIP LOCKED)
 """
+# Whoever needs one again makes it: it costs one look at pages.
+OLD_READINGS = "DELETE FROM readings WHERE read_at < now() - %(age)s"
 SILENT = "FROM {table} WHERE seen_at < now() - greatest(%(age)s, %(alive)s)"
 
 
@@ -92,6 +94,7 @@ def prune(age: timedelta, *, dry_run: bool = False) -> Pruned:
     runs = 0
     while deleted := _delete(PRUNE_RUNS.format(old=OLD), parameters):
         runs += deleted
+    _delete(OLD_READINGS, parameters)
     return Pruned(runs, *(_delete(f"DELETE {one}", parameters) for one in _silent()))
 
 

@@ -29,8 +29,9 @@ WANTING = """
 
 # Each table along its key, and no further than the window reaches. Of tables that have grown since they were last
 # analysed the planner knows too little to see that it need not read and sort them whole.
+ALONG_KEYS = "".join(f"SET LOCAL enable_{way} = {{0}};" for way in ("hashjoin", "seqscan", "bitmapscan"))
+
 PLAN_USERS = """
-SET LOCAL enable_hashjoin = off; SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off;
 WITH cut AS MATERIALIZED (
   SELECT min(id) AS lo, max(id) AS hi, count(*) AS records
   FROM (SELECT u.id, row_number() OVER (ORDER BY u.id) - 1 AS n {wanting} ORDER BY u.id LIMIT %(most)s) AS wanting
@@ -121,7 +122,9 @@ def _plan_users(run: Run, work: Work, room: int) -> list[int]:
     parameters = _parameters(run) | {
         "cursor": run.cursor, "most": most, "run": str(run.id), "announce": ANNOUNCE, "size": run.batch_size
     }  # fmt: skip
+    database.execute_sql(ALONG_KEYS.format("off"))
     ids, cursor, count = database.execute_sql(PLAN_USERS.format(wanting=wanting), parameters).fetchone()
+    database.execute_sql(ALONG_KEYS.format("DEFAULT"))
     run.cursor, run.planned = max(run.cursor, cursor), run.planned + count
     Run.update(cursor=run.cursor, planned=run.planned).where(Run.id == run.id).execute()
     return list(ids)

@@ -1,6 +1,7 @@
 """What the pages of a listing held when they were last read: what comes again to the byte needs no second look.
 
-A reading is believed only as long as nobody has touched the rows that came of it.
+A batch of pages is known as long as nobody has touched the rows that came of it, and nothing is missed among them. What
+DDL does to their columns is not noticed.
 """
 
 from collections.abc import Sequence
@@ -9,69 +10,84 @@ from typing import TYPE_CHECKING
 
 import peewee
 
+from celeryctl.storage.cipher import Keyring
 from celeryctl.storage.database import database
 from celeryctl.storage.row import Row
 from celeryctl.storage.rows import Rows
+from celeryctl.storage.upsert import Written, upsert
 
 if TYPE_CHECKING:
     from celeryctl.storage.batches import Claim
 
-# Every version of a row bears the number of the transaction that wrote it (PostgreSQL manual, "System Columns"): as
-# soon as anybody has inserted, changed or deleted a row among these, their number or this sum is another one.
-MARK = """SELECT count(*) || ' ' || coalesce(sum(xmin::text::bigint), 0)
+# Every version of a row bears the number of the transaction that wrote it (PostgreSQL manual, "System Columns"): when
+# somebody inserts, changes or deletes a row among these, their number or this sum is another one.
+MARK = """SELECT count(*) || ' ' || coalesce(sum(hashint8extended("{column}"::bigint, xmin::text::bigint)), 0)
 FROM "{table}" WHERE "{column}" BETWEEN {least} AND {greatest}
 """
+# A miss is cleared when its record has come after all: then the batch has to be read.
 RECALL = """
-SELECT r.digest, r.rows FROM readings r
-WHERE r.dataset = %(dataset)s AND r.lo = %(lo)s AND r.hi = %(hi)s AND r.page_size = %(size)s
-  AND r.read_at > now() - %(within)s * interval '1 second' AND r.mark = ({mark})
+SELECT r.digests, r.records FROM readings r
+WHERE r.dataset = %(dataset)s AND r.lo = %(lo)s AND r.hi = %(hi)s AND r.page_size = %(size)s AND r.mark = ({mark})
+  AND NOT EXISTS (SELECT FROM misses m WHERE m.dataset = r.dataset
+                  AND CASE WHEN m.key ~ '^[0-9]{{1,18}}$' THEN m.key::bigint BETWEEN r.least AND r.greatest END)
 """
 REMEMBER = """
-INSERT INTO readings (dataset, lo, hi, page_size, digest, rows, least, greatest, mark)
-VALUES (%(dataset)s, %(lo)s, %(hi)s, %(size)s, %(digest)s, %(rows)s, %(least)s, %(greatest)s, %(mark)s)
+INSERT INTO readings (dataset, lo, hi, page_size, digests, records, least, greatest, mark)
+VALUES (%(dataset)s, %(lo)s, %(hi)s, %(size)s, %(digests)s, %(records)s, %(least)s, %(greatest)s, %(mark)s)
 ON CONFLICT (dataset, lo) DO UPDATE
-SET hi = excluded.hi, page_size = excluded.page_size, digest = excluded.digest, rows = excluded.rows,
+SET hi = excluded.hi, page_size = excluded.page_size, digests = excluded.digests, records = excluded.records,
     least = excluded.least, greatest = excluded.greatest, mark = excluded.mark, read_at = now()
 """
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Reading:
-    """A batch of pages: the digest of their bodies, and how many rows they were."""
+    """A batch of pages in their order: the digest of each, and how many records it holds."""
 
-    digest: bytes
-    rows: int
+    digests: list[str]
+    records: list[int]
 
 
-def recall(claim: "Claim", model: type[peewee.Model], key: Sequence[str], *, within: float) -> Reading | None:
-    """The last reading of these pages, of the last ``within`` seconds, if its rows are still what it wrote."""
+def kept(model: type[peewee.Model], key: Sequence[str]) -> bool:
+    """Whether readings are kept of such listings: of those told apart by one number, whose rows need no confirming."""
+    number = len(key) == 1 and isinstance(model._meta.fields[key[0]], peewee.IntegerField)
+    return number and not issubclass(model, Row)
+
+
+def recall(claim: "Claim", model: type[peewee.Model], key: Sequence[str]) -> Reading | None:
+    """The last reading of these pages, if its rows are still what it left. For listings of which readings are kept."""
     if claim.run.refresh or claim.run.record_limit is not None:
         return None
     mark = _mark(model, key).format(least="r.least", greatest="r.greatest")
-    row = database.execute_sql(RECALL.format(mark=mark), _place(claim) | {"within": within}).fetchone()
-    return Reading(bytes(row[0]), row[1]) if row else None
+    row = database.execute_sql(RECALL.format(mark=mark), _place(claim)).fetchone()
+    return Reading(*row) if row else None
 
 
-def remember(claim: "Claim", rows: Rows, digest: bytes, mark: str) -> None:
-    """Note what these pages held; ``mark`` is that of the rows that came of them."""
-    least, greatest = rows.keys[0][0], rows.keys[-1][0]
-    found = {"digest": digest, "rows": len(rows), "least": least, "greatest": greatest, "mark": mark}
-    database.execute_sql(REMEMBER, _place(claim) | found)
-
-
-def mark(rows: Rows) -> str | None:
-    """What becomes another text as soon as one of these rows changes; None where there is no such text.
-
-    There is none for rows that are to be confirmed whenever they come again, nor where others lie among them.
-    """
+def store(claim: "Claim", rows: Rows, reading: Reading, keyring: Keyring) -> Written:
+    """Write the rows that came of these pages, and remember the pages where each record is one of the rows."""
     rows.arrange()
-    keys = [key[0] for key in (rows.keys[0], rows.keys[-1])]
-    if issubclass(rows.model, Row) or len(rows.key) > 1 or [*map(type, keys)] != [int, int]:
+    before = _mark_of(rows)
+    written = upsert(rows, keyring)
+    # Rows that are left as they are others may change meanwhile. What is new nobody else sees yet.
+    same, new = written.unchanged == len(rows), written.created == len(rows)
+    mark = before if same else _mark_of(rows) if new else None
+    if mark is not None and sum(reading.records) == len(rows):
+        found = {"digests": reading.digests, "records": reading.records, "mark": mark}
+        database.execute_sql(REMEMBER, _place(claim) | _ends(rows) | found)
+    return written
+
+
+def _mark_of(rows: Rows) -> str | None:
+    """What becomes another text when one of these rows changes; None where too many others lie among them."""
+    ends = _ends(rows)
+    if ends["greatest"] - ends["least"] >= 2 * len(rows):
         return None
-    if keys[1] - keys[0] >= 2 * len(rows):
-        return None
-    found = database.execute_sql(_mark(rows.model, rows.key).format(least="%s", greatest="%s"), keys).fetchone()
-    return str(found[0])
+    mark = _mark(rows.model, rows.key).format(least="%(least)s", greatest="%(greatest)s")
+    return str(database.execute_sql(mark, ends).fetchone()[0])
+
+
+def _ends(rows: Rows) -> dict[str, int]:
+    return {"least": rows.keys[0][0], "greatest": rows.keys[-1][0]}
 
 
 def _mark(model: type[peewee.Model], key: Sequence[str]) -> str:

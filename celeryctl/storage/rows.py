@@ -16,8 +16,8 @@ class Rows:
     """Rows of one table. A column that a row leaves out while others have it is null.
 
     ``lines`` are the rows as COPY spells them, those of the ``key`` first; ``secrets``, column by column, is what is to
-    be encrypted and stands in no line. ``keys`` are the values of their keys, ``users`` the ids of their users where
-    they have one. All are in the same order.
+    be encrypted and stands in no line. ``keys`` are the values of their keys, ``users`` the ids of their users, None
+    where they have none. All are in the same order.
     """
 
     def __init__(self, model: type[peewee.Model], key: Sequence[str], rows: Sequence[Mapping[str, Any]] = ()) -> None:
@@ -25,7 +25,7 @@ class Rows:
         self.lines: list[str] = []
         self.secrets: dict[str, list[str | None]] = {}
         self.keys: list[tuple[Any, ...]] = []
-        self.users: list[int] = []
+        self.users: list[int | None] = []
         self._names = list(key)  # of the columns in a line
         self.add(rows)
 
@@ -45,9 +45,9 @@ class Rows:
         self._widen(values)
         absent = [None] * len(rows)
         self.keys += zip(*(values[name] for name in self.key), strict=True)
-        self.users += values.get("user", ())
+        self.users += values.get("user", absent)
         for name, secrets in self.secrets.items():
-            secrets += values.get(name, absent)
+            secrets += [None if value is None else str(value) for value in values.get(name, absent)]
         self.lines += lines([column(values.get(name, absent)) for name in self._names])
 
     def arrange(self) -> None:
@@ -61,7 +61,7 @@ class Rows:
             places.sort(key=self.keys.__getitem__)
         self.keys = [self.keys[place] for place in places]
         self.lines = [self.lines[place] for place in places]
-        self.users = [self.users[place] for place in places] if self.users else []
+        self.users = [self.users[place] for place in places]
         self.secrets = {name: [values[place] for place in places] for name, values in self.secrets.items()}
 
     def _widen(self, names: Mapping[str, object]) -> None:

@@ -1,16 +1,23 @@
 """Pages that come again as they were: when they need no second look, and when they do."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
+import msgspec
+import peewee
+import psycopg2
 import pytest
 from faultserver import FaultServer, Reply, Request
 
-from celeryctl.dataset import Dataset
+from celeryctl.dataset import Dataset, Source
 from celeryctl.pipeline.engine import Pipeline
-from celeryctl.storage import batches
+from celeryctl.storage import readings
 from celeryctl.storage.database import database, session
+from celeryctl.storage.row import Row
 from celeryctl.storage.rows import Rows
 from celeryctl.storage.upsert import Written
 
@@ -20,6 +27,27 @@ Make = Callable[..., Pipeline]
 pytestmark = pytest.mark.integration
 
 USERS = 10  # in pages of three: the first is always read, the others are two batches
+
+
+class Product(msgspec.Struct):
+    sku: str
+
+
+@pytest.fixture
+def products(database_url: str) -> Iterator[type[Row]]:
+    """A table whose rows are told apart by a text."""
+
+    class Goods(Row):
+        sku = peewee.TextField(unique=True)
+
+        class Meta:
+            table_name = "products"
+
+    with session():
+        database.create_tables([Goods])
+    yield Goods
+    with session():
+        database.drop_tables([Goods])
 
 
 class Counted:
@@ -99,9 +127,9 @@ def test_a_row_changed_while_it_is_compared_is_found_the_next_time(
             database.execute_sql("UPDATE users SET name = 'by hand' WHERE external_id = 5")
         return written
 
-    upsert = batches.upsert
+    upsert = readings.upsert
     with monkeypatch.context() as patch:
-        patch.setattr(batches, "upsert", slow)
+        patch.setattr(readings, "upsert", slow)
         assert fetch(pipeline).updated == 0
     assert fetch(pipeline).updated == 1
 
@@ -129,20 +157,128 @@ def test_of_a_listing_that_grows_the_pages_before_are_known(
     assert counted.read() == 3 + 4
 
 
+def test_of_a_source_that_links_its_pages_the_last_batch_is_known_too(
+    make: Make, counted: Counted, server: FaultServer
+) -> None:
+    usual = numbered(12, total=12)
+
+    def linked(request: Request) -> Reply:
+        page = int(request.query["_page"])
+        reply = usual(request)
+        return reply.with_header("Link", f'<{server.url}/users?_page={page + 1}>; rel="next"') if page < 4 else reply
+
+    server.answer("/users", linked)
+    pipeline = make(counted.dataset, BATCH_SIZE="9")
+    assert (fetch(pipeline).created, counted.read()) == (12, 12)
+    assert (fetch(pipeline).unchanged, counted.read()) == (12, 3)
+
+
+def test_the_miss_of_a_record_that_is_good_again_is_cleared(
+    pipeline: Pipeline, counted: Counted, server: FaultServer
+) -> None:
+    usual = numbered(USERS, total=USERS)
+
+    def rejected(request: Request) -> Reply:
+        reply = usual(request)
+        return replace(reply, body=reply.body.replace(b'"e5@example.com"', b"null"))
+
+    def failing(request: Request) -> Reply:
+        return usual(request) if request.query["_page"] != "4" else Reply(500)
+
+    server.answer("/users", rejected)
+    assert fetch(pipeline).rejected == 1
+    server.answer("/users", failing)
+    assert fetch(pipeline).status == "partial"
+    assert missed() == {}
+
+
+def numbered_by(connection: Any, statement: str) -> int:
+    """The number of the connection's transaction."""
+    with connection.cursor() as cursor:
+        cursor.execute(statement)
+        return int(cursor.fetchone()[0])
+
+
+def test_versions_of_rows_that_cancel_out_in_a_sum_are_found(pipeline: Pipeline, database_url: str) -> None:
+    number = "SELECT txid_current()::text::bigint % 4294967296"
+    early = "UPDATE users SET name = 'by hand' WHERE external_id = 5"
+    late = "UPDATE users SET name = 'by hand' WHERE external_id = 6"
+    sql("TRUNCATE users CASCADE")
+    with closing(psycopg2.connect(database_url)) as first, closing(psycopg2.connect(database_url)) as second:
+        begun = numbered_by(first, number)
+        assert fetch(pipeline).created == USERS
+        written = sql("SELECT xmin::text::bigint FROM users WHERE external_id = 5")[0]
+        first.cursor().execute(early)
+        first.commit()
+        while numbered_by(second, number) < 2 * written - begun:
+            second.rollback()
+        second.cursor().execute(late)
+        second.commit()
+    assert sql("SELECT sum(xmin::text::bigint) FROM users WHERE external_id IN (5, 6)") == (2 * written,)
+    assert fetch(pipeline).updated == 2
+
+
+def test_a_listing_whose_key_is_a_text_is_read_as_ever(make: Make, server: FaultServer, products: type[Row]) -> None:
+    own = Source.listing("http://127.0.0.1/products", page="_page", size="_limit", page_size=3)
+    dataset = Dataset(
+        name="products", help="Products.", model=products, record=Product, every=timedelta(minutes=5), source=own,
+        key=("sku",), to_row=lambda record: {"sku": record.sku},
+    )  # fmt: skip
+
+    def answer(request: Request) -> Reply:
+        first = (int(request.query["_page"]) - 1) * 3
+        goods = [{"sku": f"s{number}"} for number in range(first, min(first + 3, 10))]
+        return Reply.json(goods).with_header("X-Total-Count", "10")
+
+    server.answer("/products", answer)
+    pipeline = make(dataset, BATCH_SIZE="6")
+    assert fetch(pipeline, "products").created == 10
+    assert fetch(pipeline, "products").unchanged == 10
+
+
 def test_who_asks_for_everything_anew_has_everything_read(make: Make, pipeline: Pipeline, counted: Counted) -> None:
     fetch(pipeline, refresh=True)
     assert counted.read() == USERS
 
 
-def test_other_code_reads_for_itself(make: Make, pipeline: Pipeline, counted: Counted) -> None:
-    other = replace(
-        counted.dataset, to_row=lambda record: {**counted.dataset.to_row(record), "name": record.name.upper()}
+DECLARED = "from celeryctl.datasets import users\ndef to_row(record): return {**users.to_row(record), 'name': %r}\n"
+
+
+def declared(file: Path, name: str) -> Callable[[Any], dict[str, Any]]:
+    """The `to_row` of a file as it is now."""
+    file.write_text(DECLARED % name)
+    space: dict[str, Any] = {}
+    exec(compile(file.read_text(), file, "exec"), space)
+    made: Callable[[Any], dict[str, Any]] = space["to_row"]
+    return made
+
+
+def test_other_code_reads_for_itself_whoever_was_there_first(
+    make: Make, counted: Counted, server: FaultServer, tmp_path: Path
+) -> None:
+    server.answer("/users", numbered(USERS, total=USERS))
+    old, new = (
+        make(replace(counted.dataset, to_row=declared(tmp_path / f"{name}.py", name)), BATCH_SIZE="6")
+        for name in ("old", "new")
     )
-    assert fetch(make(other, BATCH_SIZE="6")).updated == USERS
-    assert counted.read() == USERS
+    assert fetch(new).created == USERS
+    assert fetch(old).updated == USERS
+    assert fetch(new).updated == USERS
+    assert sql("SELECT count(*) FROM users WHERE name = 'new'") == (USERS,)
 
 
-def test_a_limited_run_is_neither_remembered_nor_does_it_believe(pipeline: Pipeline, counted: Counted) -> None:
+def test_what_was_loaded_counts_not_what_its_file_says_by_now(
+    make: Make, counted: Counted, server: FaultServer, tmp_path: Path
+) -> None:
+    server.answer("/users", numbered(USERS, total=USERS))
+    file = tmp_path / "declared.py"
+    old = make(replace(counted.dataset, to_row=declared(file, "old")), BATCH_SIZE="6")
+    new = make(replace(counted.dataset, to_row=declared(file, "new")), BATCH_SIZE="6")
+    assert fetch(old).created == USERS
+    assert fetch(new).updated == USERS
+
+
+def test_a_limited_run_reads_for_itself_and_remembers_no_half_batch(pipeline: Pipeline, counted: Counted) -> None:
     run = fetch(pipeline, limit=8)  # all of the first batch but its last record
     assert (run.unchanged, counted.read()) == (8, 9)
     assert fetch(pipeline).unchanged == USERS

@@ -92,3 +92,16 @@ def test_a_keyring_shows_no_key() -> None:
 )
 def test_a_mask_shows_four_digits_at_most(number: str, shown: str) -> None:
     assert mask(number) == shown
+
+
+def test_nothing_to_encrypt_needs_no_key() -> None:
+    assert Keyring([]).seal_all([]) == []
+
+
+def test_several_at_once_are_each_bound_to_their_place() -> None:
+    ring = Keyring([KEY])
+    first, second = ring.seal_all([("same", "a"), ("same", "b")])
+    assert first != second
+    assert (ring.open(first, "a"), ring.open(second, "b")) == ("same", "same")
+    with pytest.raises(CipherError):
+        ring.open(first, "b")

@@ -144,3 +144,13 @@ def test_a_dry_run_and_the_deletion_that_follows_agree() -> None:
     counted = history.prune(timedelta(days=30), dry_run=True)
     assert counted.runs == 4
     assert history.prune(timedelta(days=30)) == counted
+
+
+def test_readings_that_are_old_are_deleted_without_being_counted() -> None:
+    sql(
+        """INSERT INTO readings (dataset, lo, hi, page_size, digests, records, least, greatest, mark, read_at)
+      SELECT 'users', n, n, 1, '{}', '{}', n, n, '', now() - n * interval '1 day' FROM generate_series(1, 3) n"""
+    )
+    assert history.prune(timedelta(days=2), dry_run=True) == Pruned(0, 0, 0)
+    assert history.prune(timedelta(days=2)) == Pruned(0, 0, 0)
+    assert sql("SELECT lo FROM readings") == [(1,)]

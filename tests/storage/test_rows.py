@@ -59,3 +59,19 @@ def test_a_secret_stands_in_no_line_and_goes_where_its_row_goes() -> None:
     assert rows.secrets == {"card_number": list(CARD_NUMBERS[:2])}
     assert (rows.users, rows.keys, len(rows)) == ([8, 9], [(8,), (9,)], 2)
     assert [field.name for field in rows.fields] == ["user", "card_type", "card_number"]
+
+
+def test_rows_without_a_user_among_others_keep_their_place() -> None:
+    rows = Rows(CreditCard, ("card_type",))
+    rows.add([{"card_type": "b"}, {"card_type": "a"}])
+    rows.add([{"card_type": "c", "user": 7}])
+    rows.arrange()
+    assert (rows.keys, rows.users, rows.lines) == (
+        [("a",), ("b",), ("c",)],
+        [None, None, 7],
+        ["a\t\\N", "b\t\\N", "c\t7"],
+    )
+
+
+def test_a_secret_that_is_a_number_is_its_text() -> None:
+    assert Rows(CreditCard, ("user",), [{"user": 1, "card_number": 4}]).secrets == {"card_number": ["4"]}

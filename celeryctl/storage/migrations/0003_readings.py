@@ -5,7 +5,8 @@ from peewee import Database
 STATEMENTS = """
 CREATE TABLE readings (
   dataset text NOT NULL, lo bigint NOT NULL, hi bigint NOT NULL, page_size integer NOT NULL,
-  digest bytea NOT NULL, rows bigint NOT NULL, least bigint NOT NULL, greatest bigint NOT NULL, mark text NOT NULL,
+  digests text[] NOT NULL, records integer[] NOT NULL,
+  least bigint NOT NULL, greatest bigint NOT NULL, mark text NOT NULL,
   read_at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (dataset, lo));
 """
 
