@@ -1,4 +1,4 @@
-"""Writes what is made from the code: README's lists of commands and settings, `.env.example`, the README's picture.
+"""Writes what is made from the code: README's lists of commands, settings and speed, `.env.example`, README's picture.
 
 With ``--check`` it changes nothing and exits 1 when one of them is out of date; with ``--pictures`` it also draws.
 """
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results.md"
 README, EXAMPLE, PICTURE = ROOT / "README.md", ROOT / ".env.example", ROOT / "docs" / "stats.svg"
 # What `celeryctl stats --json` printed once; a picture of today's database would change with every run.
 SNAPSHOT = ROOT / "docs" / "stats.json"
@@ -92,6 +93,13 @@ def settings() -> str:
     return "\n".join(lines)
 
 
+def speed() -> str:
+    """What was measured and how it came about, of the rows of results.md that tell of fetching."""
+    rows = [line.strip("| ").split(" | ") for line in RESULTS.read_text(encoding="utf-8").splitlines()]
+    told = [f"| {row[1]} | {row[2]} | {row[-1]} |" for row in rows if row[0] in ("1", "2", "3", "4b", "5")]
+    return "\n".join(["| What | Value | How it came about |", "|---|---|---|", *told])
+
+
 def sources() -> list[Any]:
     """What the built-in data sets declare for the settings; those of this machine do not belong into the README."""
     from importlib import import_module
@@ -155,7 +163,7 @@ def dated(values: dict[str, Any]) -> dict[str, Any]:
 def readme() -> str:
     """README.md with its generated parts as they should be."""
     text = README.read_text()
-    for name, content in (("commands", commands), ("settings", settings)):
+    for name, content in (("commands", commands), ("settings", settings), ("speed", speed)):
         text = filled(text, name, content())
     return text
 
