@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-RESULTS = ROOT / "benchmarks" / "results.md"
 README, EXAMPLE, PICTURE = ROOT / "README.md", ROOT / ".env.example", ROOT / "docs" / "stats.svg"
 # What `celeryctl stats --json` printed once; a picture of today's database would change with every run.
 SNAPSHOT = ROOT / "docs" / "stats.json"
@@ -95,7 +94,8 @@ def settings() -> str:
 
 def speed() -> str:
     """What was measured and how it came about, of the rows of results.md that tell of fetching."""
-    rows = [line.strip("| ").split(" | ") for line in RESULTS.read_text(encoding="utf-8").splitlines()]
+    results = (ROOT / "benchmarks" / "results.md").read_text().splitlines()
+    rows = [line.strip("| ").split(" | ") for line in results]
     told = [f"| {row[1]} | {row[2]} | {row[-1]} |" for row in rows if row[0] in ("1", "2", "3", "4b", "5")]
     return "\n".join(["| What | Value | How it came about |", "|---|---|---|", *told])
 
@@ -189,17 +189,14 @@ def main() -> None:
     }
     if arguments.check or arguments.pictures:
         made[PICTURE] = (picture, "make pictures")
-    stale = {path: text for path, (make, _) in made.items() if (text := make()) != current(path)}
+    found = {path: path.read_text() if path.exists() else "" for path in made}
+    stale = {path: text for path, (make, _) in made.items() if (text := make()) != found[path]}
     for path, text in stale.items():
         if arguments.check:
             sys.stderr.write(f"{path.relative_to(ROOT)} is out of date; run: {made[path][1]}\n")
         else:
             path.write_text(text)
     sys.exit(1 if arguments.check and stale else 0)
-
-
-def current(path: Path) -> str:
-    return path.read_text() if path.exists() else ""
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""docs/generate.py: what the README says about commands and settings is what the code has."""
+"""docs/generate.py: what the README says about commands, settings and speed is what is there."""
 
 import importlib.util
 import subprocess
@@ -63,6 +63,14 @@ def test_the_picture_loads_nothing_from_elsewhere(generate: ModuleType) -> None:
     assert drawn == generate.picture()
 
 
+@pytest.mark.unit
+def test_what_was_measured_is_told_as_it_was_written(generate: ModuleType) -> None:
+    told = generate.speed().splitlines()[2:]
+    results = (ROOT / "benchmarks" / "results.md").read_text()
+    assert len(told) == 5
+    assert all(cell in results for line in told for cell in line.strip("| ").split(" | "))
+
+
 @pytest.mark.integration
 def test_a_check_of_what_is_up_to_date_says_nothing() -> None:
     check = [sys.executable, ROOT / "docs" / "generate.py", "--check"]
@@ -72,10 +80,11 @@ def test_a_check_of_what_is_up_to_date_says_nothing() -> None:
 
 @pytest.mark.integration
 def test_a_check_of_what_is_out_of_date_names_the_command_that_mends_it(tmp_path: Path) -> None:
-    (tmp_path / "README.md").write_text("<!-- commands --><!-- /commands --><!-- settings --><!-- /settings -->")
-    (tmp_path / "docs").mkdir()
-    for name in ("generate.py", "stats.json"):
-        (tmp_path / "docs" / name).write_bytes((ROOT / "docs" / name).read_bytes())
+    parts = ("commands", "settings", "speed")
+    (tmp_path / "README.md").write_text("".join(f"<!-- {part} --><!-- /{part} -->" for part in parts))
+    for name in ("docs/generate.py", "docs/stats.json", "benchmarks/results.md"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes((ROOT / name).read_bytes())
     done = subprocess.run(
         [sys.executable, tmp_path / "docs" / "generate.py", "--check"],
         capture_output=True,
