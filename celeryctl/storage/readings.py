@@ -6,7 +6,7 @@ DDL does to their columns is not noticed.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import peewee
 
@@ -80,13 +80,14 @@ def store(claim: "Claim", rows: Rows, reading: Reading, keyring: Keyring) -> Wri
 def _mark_of(rows: Rows) -> str | None:
     """What becomes another text when one of these rows changes; None where too many others lie among them."""
     ends = _ends(rows)
-    if ends["greatest"] - ends["least"] >= 2 * len(rows):
+    numbers = all(type(key[0]) is int for key in rows.keys)  # a text may stand for one
+    if not numbers or ends["greatest"] - ends["least"] >= 2 * len(rows):
         return None
     mark = _mark(rows.model, rows.key).format(least="%(least)s", greatest="%(greatest)s")
     return str(database.execute_sql(mark, ends).fetchone()[0])
 
 
-def _ends(rows: Rows) -> dict[str, int]:
+def _ends(rows: Rows) -> dict[str, Any]:
     return {"least": rows.keys[0][0], "greatest": rows.keys[-1][0]}
 
 

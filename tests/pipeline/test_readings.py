@@ -236,6 +236,15 @@ def test_a_listing_whose_key_is_a_text_is_read_as_ever(make: Make, server: Fault
     assert fetch(pipeline, "products").unchanged == 10
 
 
+def test_numbers_that_come_as_text_are_stored_as_ever(make: Make, counted: Counted, server: FaultServer) -> None:
+    server.answer("/users", numbered(USERS, total=USERS))
+    usual = counted.dataset.to_row
+    texts = replace(counted.dataset, to_row=lambda record: {**usual(record), "external_id": str(record.id)})
+    pipeline = make(texts, BATCH_SIZE="6")
+    assert fetch(pipeline).created == USERS
+    assert fetch(pipeline).unchanged == USERS
+
+
 def test_who_asks_for_everything_anew_has_everything_read(make: Make, pipeline: Pipeline, counted: Counted) -> None:
     fetch(pipeline, refresh=True)
     assert counted.read() == USERS
