@@ -43,6 +43,7 @@ COMMANDS: tuple[Entry, ...] = (
         "fetch", WORK, "Fetch a data set, or all of them",
         ("fetch users --sync", "fetch all --wait --timeout 5m", "fetch credit-cards --refresh --detach")
     ),
+    Entry("cancel", WORK, "Stop a run; what is stored stays", ("cancel 1f0c2a9e",)),
     Entry("run-tasks", WORK, "Fetch all data sets, then show the stats", ("run-tasks",)),
     Entry("stats", SEE, "Show coverage, queues, workers, schedule, sources", ("stats", "stats --watch --interval 2s")),
     Entry("tail", SEE, "Follow runs and tasks as they happen", ("tail --since 10m",)),

@@ -74,6 +74,12 @@ def summary(runs: Sequence[Run]) -> Group:
     )
 
 
+def cancelled(run: Run) -> Group:
+    """What had been done by then, and how it would go on."""
+    name = run.dataset.replace("_", "-")
+    return Group(summary([run]), Text(f"\nNext: celeryctl fetch {name}    (goes on with what is missing)", "dim"))
+
+
 def listing(runs: Sequence[Run], now: datetime) -> RenderableType:
     """One line for every run; who ordered it, and when it began."""
     if not runs:

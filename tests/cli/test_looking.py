@@ -1,4 +1,4 @@
-"""The commands that look at the ledger: runs, schedule, why, wait, prune, tail."""
+"""The commands that look at the ledger: runs, cancel, schedule, why, wait, prune, tail."""
 
 import json
 import socket
@@ -7,7 +7,7 @@ import pytest
 
 from celeryctl.storage import pause
 from celeryctl.storage.database import session, transaction
-from celeryctl.storage.ledger import Miss
+from celeryctl.storage.ledger import Batch, Miss
 from celeryctl.storage.ledger import Run as LedgerRun
 
 from .commandline import Run, assert_refused
@@ -71,6 +71,10 @@ def test_without_any_run_the_next_command_is_told(run: Run, database: str) -> No
     (["runs", "abc", "--status", "failed"], 2, "does not go with"),
     (["runs", "--dataset", "user"], 2, "there is no data set 'user'"),
     (["runs", "--limit", "0"], 2, "--limit"),
+    (["cancel", "fff"], 1, "there is no run fff"),
+    (["cancel", "ab"], 2, "several runs begin with ab"),
+    (["cancel", "abc"], 1, "it is over: failed"),
+    (["cancel"], 2, "Missing argument"),
     (["why", "77"], 1, "there is no user 77"),
     (["why", "abf"], 1, "no user, run or open task is called abf"),
     (["why", "77", "--external"], 1, "there is no user 77"),
@@ -94,6 +98,27 @@ def test_what_makes_no_sense_is_refused_in_three_lines(
     run: Run, ledger: str, words: list[str], code: int, told: str
 ) -> None:
     assert_refused(run(*words), code, told)
+
+
+def test_cancel_stops_a_run_and_what_was_to_follow_it_and_says_how_to_go_on(run: Run, ledger: str) -> None:
+    with transaction():
+        Batch.insert(run=RUNNING, lo=1, hi=1, due="2030-01-01T00:00:00Z").execute()
+    said = run("cancel", "abd")
+    assert said.code == 0
+    assert "cancelled" in said.out
+    assert "Next: celeryctl fetch users" in said.out
+    with session():
+        assert not Batch.select().exists()
+    (known,) = json.loads(run("runs", "--json", "--status", "cancelled").out)["runs"]
+    assert (known["id"], known["followers"]) == (RUNNING, ["addresses"])
+    assert json.loads(run("runs", "--json", "--status", "running").out)["runs"] == []
+    assert_refused(run("cancel", "abd"), 1, "it is over: cancelled")
+
+
+def test_cancel_as_json_is_the_run_as_runs_tells_it(run: Run, ledger: str) -> None:
+    document = json.loads(run("cancel", RUNNING, "--json").out)
+    assert document == json.loads(run("runs", RUNNING, "--json").out)
+    assert [one["status"] for one in document["runs"]] == ["cancelled"]
 
 
 def test_the_schedule_shows_what_is_paused_and_resumes_it(run: Run, ledger: str) -> None:

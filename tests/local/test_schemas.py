@@ -46,7 +46,7 @@ DOCUMENTS = {
     "logs -n 2 --json": "logs",
 }
 STREAMS = {"stats --watch --interval 0.2s --json": "stats", "tail --json": "tail", "logs -f --json": "logs"}
-ALONE = ("up",)  # covered where it has a cluster to itself
+ALONE = ("up", "cancel")  # covered where they have a cluster, or a run, to themselves
 
 
 @pytest.fixture(scope="module")
