@@ -16,13 +16,13 @@ def command(
     from celeryctl.local import access
     from celeryctl.pipeline import lookup
     from celeryctl.storage import runs
-    from celeryctl.storage.database import session
+    from celeryctl.storage.feed import current
     from celeryctl.views import runs as views
 
-    with access.to_read(options.context()), session():
-        found = lookup.find_run(run)
-        stopped = runs.cancel(found.id)
-        found = lookup.find_run(str(found.id))
+    with access.to_read(options.context()):
+        run_id = lookup.find_run(run).id
+        stopped = runs.cancel(run_id)
+        found = current(run_id)
     if not stopped:
         raise CeleryctlError(
             f"run {str(found.id)[:8]} cannot be cancelled", why=f"it is over: {found.status}", fix="celeryctl runs"

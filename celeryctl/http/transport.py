@@ -98,8 +98,8 @@ class Transport:
         size, length = 0, response.length_remaining
         try:
             if length is not None and length <= most and "Content-Encoding" not in response.headers:
-                return response.read()
-            # Not read(): it would wait until the whole chunk is there.
+                return response.read()  # in one piece, which spares copies
+            # Not read(): of what is longer, or unpacked, it would take in all.
             while size <= most and (chunk := response.read1(CHUNK)):
                 chunks.append(chunk)
                 size += len(chunk)
