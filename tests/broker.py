@@ -15,13 +15,13 @@ from celeryctl.local.ports import free_port
 
 
 class Broker:
-    """Valkey on a port that stays the same."""
+    """Valkey on a port that stays the same. ``settings`` are further lines of its configuration."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder, self._port, password = folder, free_port(), secrets.token_hex(8)
-        self.url = f"redis://:{password}@127.0.0.1:{self._port}/0"
-        settings = f'port {self._port}\nbind 127.0.0.1\nrequirepass {password}\nsave ""\n'
-        (folder / "valkey.conf").write_text(settings)
+    def __init__(self, folder: Path, *settings: str) -> None:
+        self._folder, self.port, password = folder, free_port(), secrets.token_hex(8)
+        self.url = f"redis://:{password}@127.0.0.1:{self.port}/0"
+        lines = (f"port {self.port}", "bind 127.0.0.1", f"requirepass {password}", 'save ""', *settings)
+        (folder / "valkey.conf").write_text("\n".join(lines) + "\n")
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -33,6 +33,11 @@ class Broker:
         if self._process is not None:
             self._process.kill()
             self._process.wait(10)
+
+    def send(self, number: int) -> None:
+        """Send its process a signal."""
+        assert self._process is not None
+        self._process.send_signal(number)
 
     def _answers(self) -> bool:
         with closing(redis.Redis.from_url(self.url)) as client:

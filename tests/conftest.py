@@ -96,3 +96,13 @@ def redis_url(valkey_server: str) -> str:  # noqa: F811 - a fixture
     with closing(redis.Redis.from_url(valkey_server)) as client:
         client.flushdb()
     return valkey_server
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Show how long the cluster took to recover from every fault."""
+    passed = terminalreporter.getreports("passed")
+    times = [(one.nodeid, *value) for one in passed for name, value in one.user_properties if name == "recovery"]
+    if times:
+        terminalreporter.section("seconds until recovered, and within what")
+    for node, seconds, bound in sorted(times):
+        terminalreporter.write_line(f"{seconds:6.1f} {bound:4g}  {node}")

@@ -1,0 +1,195 @@
+"""A cluster that is hurt: servers of its own that can be killed, frozen and cut off, and the audit that follows.
+
+with new_stage(tmp_path, users=400) as stage:
+    stage.worker("first")
+    stage.fetch("all")                    # a client that waits, as a person would have it
+    … hurt something …
+    stage.recovered(bound=10, recovery=recovery)
+"""
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import psutil
+import psycopg2
+import redis
+from broker import Broker
+from cluster.kit import Process, process, settings, sources, value
+from relay import Relay, relay
+from servers import temporary_home
+from waiting import eventually
+
+from celeryctl.local.postgres import Postgres
+from celeryctl.local.postmaster import Postmaster
+from celeryctl.storage import database as models
+from celeryctl.storage import schema
+
+PATIENCE = 4  # times the bound: how long a test waits for what has to come within the bound
+UNDER_WAY = "SELECT count(*) FROM batches WHERE token IS NOT NULL AND due > now()"
+LEFT_OPEN = "SELECT (SELECT count(*) FROM runs WHERE status = 'running') + (SELECT count(*) FROM batches)"
+ROWS = """
+SELECT (SELECT count(*) FROM users), (SELECT count(DISTINCT external_id) FROM users),
+       (SELECT count(*) FROM addresses), (SELECT count(DISTINCT user_id) FROM addresses),
+       (SELECT count(*) FROM credit_cards), (SELECT count(DISTINCT user_id) FROM credit_cards)
+"""
+
+Recovery = Callable[[float, float], None]
+
+
+class Database:
+    """A PostgreSQL that keeps its port when it is started again."""
+
+    def __init__(self, home: Path) -> None:
+        self._home = home
+        self.url = Postgres(home).ensure()
+        self.port = int(urlsplit(self.url).port or 0)
+
+    def stop(self) -> None:
+        """End it as a power cut would: nobody is asked, nothing is written any more."""
+        self._processes()[0].send_signal(signal.SIGQUIT)
+        eventually(lambda: not Postmaster(self._home).alive)
+
+    def start(self) -> None:
+        Postmaster(self._home, ports=lambda: self.port).start()
+
+    def freeze(self) -> None:
+        for one in self._processes():
+            one.suspend()
+
+    def thaw(self) -> None:
+        for one in self._processes():
+            with suppress(psutil.NoSuchProcess):
+                one.resume()
+
+    def _processes(self) -> list[psutil.Process]:
+        main = psutil.Process(int((Postmaster(self._home).data / "postmaster.pid").read_text().splitlines()[0]))
+        return [main, *main.children()]
+
+
+@dataclass
+class Stage:
+    """Database, broker, sources and the programs that work with them, reached over relays where a test wants some."""
+
+    folder: Path
+    users: int
+    database: Database
+    broker: Broker
+    variables: dict[str, str]
+    programs: ExitStack = field(default_factory=ExitStack)
+    to_broker: Relay | None = None
+    to_database: Relay | None = None
+
+    def worker(self, name: str = "worker", *options: str, before: tuple[str, ...] = (), **more: str) -> Process:
+        """Start a worker with two processes, and wait until it takes tasks."""
+        words = ["celeryctl", "worker", "-c", "2", "-n", f"{name}@%h", *options]
+        started = self.program(name, *words, before=before, **more)
+        started.assert_says(" ready.", within=60)
+        return started
+
+    def beat(self, name: str = "beat", *, before: tuple[str, ...] = (), **more: str) -> Process:
+        return self.program(name, "celeryctl", "beat", before=before, **more)
+
+    def fetch(self, *words: str, name: str = "fetch") -> Process:
+        """Start a client that waits."""
+        return self.program(name, "celeryctl", "fetch", *words)
+
+    def program(self, name: str, *words: str, before: tuple[str, ...] = (), **more: str) -> Process:
+        log = self.folder / f"{name}.log"
+        return self.programs.enter_context(process(words, log, {**self.variables, **more}, before=before))
+
+    def until_under_way(self) -> None:
+        """Wait until somebody is working on a batch."""
+        eventually(lambda: value(UNDER_WAY) > 0, within=60)
+
+    def recovered(self, recovery: Recovery, *, bound: float, since: float | None = None) -> None:
+        """Wait until everything is as it has to be, and note how long that took, in seconds from ``since``."""
+        began = time.monotonic() if since is None else since
+        eventually(self.is_complete, within=PATIENCE * bound)
+        recovery(time.monotonic() - began, bound)
+        self.audit()
+
+    def is_complete(self) -> bool:
+        """Every user has its rows, nothing is open, and nothing is left in the broker."""
+        try:
+            return bool(
+                models_say(ROWS) == (self.users,) * 6 and value(LEFT_OPEN) == 0 and not any(self.left_in_broker())
+            )
+        except (ConnectionError, redis.RedisError):
+            return False
+
+    def audit(self) -> None:
+        assert models_say(ROWS) == (self.users,) * 6
+        assert value(LEFT_OPEN) == 0
+        assert self.left_in_broker() == (0, 0)
+
+    def left_in_broker(self) -> tuple[int, int]:
+        """How many messages wait, and how many are not acknowledged."""
+        with closing(redis.Redis.from_url(self.broker.url)) as client:
+            return int(client.llen("celery")), int(client.hlen("unacked"))  # type: ignore[arg-type]
+
+
+def models_say(statement: str) -> tuple[Any, ...]:
+    with models.session():
+        row: tuple[Any, ...] = models.database.execute_sql(statement).fetchone()
+        return row
+
+
+def children(program: Process) -> list[psutil.Process]:
+    """The processes of a worker's pool."""
+    return psutil.Process(program.pid).children()
+
+
+def kill(process: psutil.Process | Process) -> None:
+    """-9, this process alone."""
+    os.kill(process.pid, signal.SIGKILL)
+
+
+@contextmanager
+def new_stage(
+    folder: Path,
+    *,
+    users: int = 400,
+    latency: float = 0.2,
+    broker_settings: tuple[str, ...] = (),
+    relays: bool = False,
+    api: str | None = None,
+    **more: str,
+) -> Iterator[Stage]:
+    """Servers and sources of its own for one test. ``relays`` puts one before broker and database.
+
+    ``broker_settings`` are lines for Valkey's configuration; ``api`` is where other sources are than the local ones;
+    ``more`` are settings of the cluster.
+    """
+    with ExitStack() as stack:
+        database = Database(stack.enter_context(temporary_home()))
+        broker = Broker(folder, *broker_settings)
+        stack.callback(broker.stop)
+        broker.start()
+        models.configure(database.url)
+        stack.callback(models.close)
+        schema.migrate([])
+        stage = Stage(folder, users, database, broker, {})
+        urls = {"database_url": database.url, "redis_url": broker.url}
+        if relays:
+            stage.to_database = stack.enter_context(relay("127.0.0.1", ("127.0.0.1", database.port)))
+            stage.to_broker = stack.enter_context(relay("127.0.0.1", ("127.0.0.1", broker.port)))
+            urls["database_url"] = database.url.replace(f":{database.port}/", f":{stage.to_database.port}/")
+            urls["redis_url"] = broker.url.replace(f":{broker.port}/", f":{stage.to_broker.port}/")
+        address = api or stack.enter_context(sources(users, latency))
+        stage.variables = settings(**urls, folder=folder, api=address, **{"BATCH_SIZE": "100", **more})
+        stack.enter_context(stage.programs)
+        yield stage
+
+
+def connected(url: str) -> Any:
+    """A connection of the test's own, past the models."""
+    connection = psycopg2.connect(url)
+    connection.autocommit = True
+    return closing(connection)
