@@ -4,9 +4,9 @@ import time
 from collections.abc import Mapping
 
 from celeryctl.checks.check import Check, Result
-from celeryctl.checks.databases import MEND, TABLES
+from celeryctl.checks.databases import TABLES
 from celeryctl.checks.patient import Patient
-from celeryctl.cluster import inspection, orphans
+from celeryctl.cluster import inspection
 from celeryctl.cluster.queues import QUEUE, address, broker
 from celeryctl.errors import NoWorkerError
 from celeryctl.storage import coverage, snapshot
@@ -23,8 +23,6 @@ def checks(patient: Patient) -> list[Check]:
         Check(name="workers", section="Cluster", run=lambda: _workers(patient), needs=TABLES),
         Check(name="consuming", section="Cluster", run=lambda: _consuming(patient), needs=(*ALL, "workers"),
               fix=RESTART),
-        Check(name="messages", section="Cluster", run=lambda: _messages(patient), needs=ALL,
-              remedy=lambda: _put_back(patient)),
         Check(name="beat", section="Cluster", run=lambda: _beat(patient), needs=TABLES),
         Check(name="database's clock", section="Cluster", run=_database_clock, needs=("database",)),
         Check(name="broker's clock", section="Cluster", run=lambda: _broker_clock(patient), needs=("broker",)),
@@ -65,22 +63,6 @@ def _consuming(patient: Patient) -> Result:
     if not any(QUEUE in queues for queues in found.values()):
         return Result("failed", f"nobody consumes the queue {QUEUE}", f"celeryctl worker -Q {QUEUE}")
     return Result("ok", ", ".join(sorted(set[str]().union(*found.values()))))
-
-
-def _find(patient: Patient) -> list[orphans.Orphan]:
-    return orphans.find(patient.context.settings, [worker.name for worker in _alive(patient)])
-
-
-def _messages(patient: Patient) -> Result:
-    if lost := _find(patient):
-        return Result("warning", f"{len(lost):,} were delivered and no worker has them", MEND)
-    return Result("ok", "none without a worker")
-
-
-def _put_back(patient: Patient) -> str:
-    lost = _find(patient)
-    orphans.put_back(patient.context.settings, lost)
-    return f"{len(lost):,} put back into the queue" if lost else ""
 
 
 def _beat(patient: Patient) -> Result:

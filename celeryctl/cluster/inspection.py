@@ -1,6 +1,6 @@
 """Asking the workers that live, over Celery's remote control."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from celery import Celery
@@ -17,12 +17,6 @@ def queues_of(settings: Settings, names: Sequence[str]) -> dict[str, set[str]]:
     """The queues that each of these workers consumes from; who does not answer is absent."""
     found = _ask(settings, "active_queues", destination=names)
     return {name: {str(queue["name"]) for queue in queues} for name, queues in found.items()}
-
-
-def holders(settings: Settings, task_ids: Collection[str]) -> dict[str, set[str]]:
-    """Which of these tasks every worker has in hand or in reserve. All are asked: also such as nobody knows of."""
-    found = _ask(settings, "query_task", ids=list(task_ids))
-    return {name: set(tasks) for name, tasks in found.items()}
 
 
 def _ask(settings: Settings, command: str, *, destination: Sequence[str] | None = None, **arguments: Any) -> Any:

@@ -11,6 +11,7 @@ from celery import signals
 from celery.worker import state
 
 from celeryctl import logs
+from celeryctl.cluster import orphans
 from celeryctl.cluster.publish import publish
 from celeryctl.cluster.queues import depth
 from celeryctl.errors import CeleryctlError
@@ -61,8 +62,9 @@ def connect(app: "App") -> None:
 
 
 def reconcile_once(app: "App") -> int:
-    """Announce again what got lost. What cannot be done now, beat does later."""
+    """Announce again what got lost, and drop what is of no use any more. What cannot be done now, beat does later."""
     try:
+        orphans.sweep(app.context.settings)
         return reconciliation.reconcile(lambda batch_id: publish(app, batch_id), lambda: depth(app.context.settings)[0])
     except CeleryctlError as exc:
         logger.warning("not reconciled: %s", exc)

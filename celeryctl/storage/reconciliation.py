@@ -35,8 +35,10 @@ def reconcile(publish: Callable[[int], object], queued: Callable[[], int]) -> in
     return len(lost)
 
 
-def leased(batch_ids: Sequence[int]) -> set[int]:
-    """Those of these batches that somebody works on."""
+def worked_on(task_ids: Sequence[str]) -> set[str]:
+    """Those of these tasks that hold a batch."""
     with session():
-        held = Batch.select(Batch.id).where(Batch.id.in_(batch_ids), Batch.token.is_null(False), Batch.due > NOW)
-        return {batch.id for batch in held}
+        held = Batch.select(Batch.task_id).where(
+            Batch.task_id.in_(task_ids), Batch.token.is_null(False), Batch.due > NOW
+        )
+        return {str(batch.task_id) for batch in held}
