@@ -6,6 +6,7 @@ from typing import Any
 from celery import Celery
 
 from celeryctl.cluster import signals, tasks
+from celeryctl.cluster.deadletters import DeadLetters
 from celeryctl.cluster.queues import address
 from celeryctl.pipeline.context import Context
 from celeryctl.pipeline.engine import Pipeline
@@ -38,6 +39,7 @@ CONFIGURATION: dict[str, Any] = {
         "socket_connect_timeout": 5,
         "health_check_interval": 10,
     },
+    "worker_consumer": "celeryctl.cluster.guard:Consumer",
     "beat_scheduler": "celeryctl.cluster.beat:LedgerScheduler",
 }
 
@@ -48,6 +50,7 @@ class App(Celery):  # type: ignore[misc]
     def __init__(self, context: Context) -> None:
         super().__init__("celeryctl", broker=address(context.settings))
         self.context = context
+        self.dead_letters = DeadLetters()
 
     @cached_property
     def pipeline(self) -> Pipeline:

@@ -13,6 +13,7 @@ from celery.events import EventReceiver
 from kombu.exceptions import KombuError, OperationalError
 
 from celeryctl.cluster.app import CONFIGURATION
+from celeryctl.cluster.envelope import MALFORMED
 from celeryctl.logs import mask
 from celeryctl.storage.feed import Moment
 
@@ -22,8 +23,6 @@ LOOK = 1.0  # seconds between two looks at whether it is over
 RETRY = 1.0  # seconds between two attempts to connect again
 SILENCE = 10  # looks; workers send a heartbeat every 2 s, so by then there is no worker or the connection is dead
 BROKER_AWAY, BROKER_BACK = "broker-away", "broker-back"
-# Anybody who may publish can send what is no event.
-MALFORMED = (TypeError, ValueError, LookupError, AttributeError, OverflowError)
 FAULTS = (OperationalError, KombuError, redis.RedisError, OSError)
 
 

@@ -15,7 +15,7 @@ from celeryctl.cluster import orphans
 from celeryctl.cluster.publish import publish
 from celeryctl.cluster.queues import depth
 from celeryctl.errors import CeleryctlError
-from celeryctl.storage import heartbeat, reconciliation
+from celeryctl.storage import heartbeat, letters, reconciliation
 from celeryctl.storage.database import forget
 
 if TYPE_CHECKING:
@@ -76,6 +76,7 @@ class Pulse:
 
     def __init__(self, app: "App") -> None:
         self._url = str(app.context.settings.database_url)
+        self._dead_letters = app.dead_letters
         self._over = threading.Event()
         self._thread: threading.Thread | None = None
         self._name = ""
@@ -92,6 +93,7 @@ class Pulse:
             return
         self._thread.join(PULSE)
         try:
+            self._dead_letters.write(self._file)
             heartbeat.gone(self._url, name=self._name)
         except FAULTS as exc:
             logger.warning("the worker stays on the list until its heartbeat is old: %s", exc)
@@ -106,11 +108,15 @@ class Pulse:
                     concurrency=consumer.num_processes,
                     rss=memory(),
                 )
+                self._dead_letters.write(self._file)
             except FAULTS as exc:
                 # The next one may go through: a thread that ends here would leave a living worker off the list.
                 logger.warning("no heartbeat: %s", exc)
             if self._over.wait(PULSE):
                 return
+
+    def _file(self, found: list[letters.DeadLetter]) -> None:
+        letters.write(self._url, found, worker=self._name)
 
 
 def memory() -> int:

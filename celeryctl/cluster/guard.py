@@ -1,0 +1,90 @@
+"""A worker that stays alive whatever is in the queue: what is no task's message is set aside as a dead letter."""
+
+import logging
+from collections.abc import Callable, Container
+from typing import Any
+
+import redis
+from celery import signals
+from celery.worker import consumer
+from kombu.transport.redis import Channel
+
+from celeryctl.cluster.deadletters import DeadLetters
+from celeryctl.cluster.envelope import MALFORMED, header, read
+
+logger = logging.getLogger(__name__)
+
+
+class GuardedChannel(Channel):
+    """Reads the queue, and passes on what is a message."""
+
+    def _get_client(self) -> type["redis.Redis"]:
+        client, transport = super()._get_client(), self.connection  # type: ignore[no-untyped-call]
+
+        class Client(client):  # type: ignore[misc,valid-type]
+            def parse_response(self, connection: Any, command_name: str, **options: Any) -> Any:
+                reply = super().parse_response(connection, command_name, **options)
+                if command_name != "BRPOP" or not reply:
+                    return reply
+                return reply if transport.guard.passes(reply[1]) else None
+
+        return Client
+
+    def _receive_one(self, client: Any) -> Any:
+        """What is broadcast to all workers: remote control. What is none is passed over."""
+        try:
+            return super()._receive_one(client)  # type: ignore[no-untyped-call]
+        except MALFORMED as exc:
+            logger.error("a broadcast is passed over: %s", exc)  # noqa: TRY400 - its reason says it all
+            return True
+
+
+class Guard:
+    """Tells tasks' messages from others. ``tasks`` are those that this worker knows."""
+
+    def __init__(self, tasks: Container[str], letters: DeadLetters) -> None:
+        self._tasks, self._letters = tasks, letters
+
+    def passes(self, raw: bytes) -> bool:
+        """Whether it is a task's message; what is none is set aside."""
+        message, fault = read(raw)
+        name = header(message, "task")
+        if not fault and name not in self._tasks:
+            fault = "no task of this worker has that name"
+        if fault:
+            self._letters.put(fault, message, len(raw))
+        return not fault
+
+
+class Consumer(consumer.Consumer):  # type: ignore[misc]
+    """Celery's consumer behind the guard."""
+
+    def connection_for_read(self, heartbeat: float | None = None) -> Any:
+        connection = self.app.connection_for_read(heartbeat=heartbeat)
+        transport = connection.transport
+        transport.Channel = GuardedChannel
+        transport.guard = Guard(self.app.tasks, self.app.dead_letters)
+        return self.ensure_connected(connection)
+
+    def create_task_handler(self, *args: Any, **options: Any) -> Callable[[Any], None]:
+        handle = super().create_task_handler(*args, **options)
+
+        def guarded(message: Any) -> None:
+            try:
+                handle(message)
+            except MALFORMED as exc:
+                # Nothing that the guard knows of. Raised from here it would come back as soon as the worker does.
+                set_aside(self, message=message, exc=exc)
+                if not message.acknowledged:
+                    message.reject_log_error(logger, self.connection_errors)
+
+        return guarded
+
+
+def set_aside(sender: consumer.Consumer, *, message: Any, exc: BaseException | None, **_: Any) -> None:
+    """Celery has thrown a message away, or stumbles over it."""
+    reason = f"{type(exc).__name__}: {exc}" if exc else "Celery does not know its format"
+    sender.app.dead_letters.put(reason, {"headers": message.headers}, len(message.body or ""))
+
+
+signals.task_rejected.connect(set_aside)

@@ -1,0 +1,59 @@
+"""Dead letters: what was in the queue and is no task's message."""
+
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import astuple, dataclass
+from datetime import datetime
+
+import psycopg2
+from psycopg2.extras import execute_values
+
+from celeryctl.storage.database import connect_once, database, session, translate
+
+KEPT = 1000  # the newest of them
+
+WRITE = "INSERT INTO dead_letters (worker, reason, task, task_id, origin, size) VALUES %s"
+FORGET = "DELETE FROM dead_letters WHERE id <= (SELECT max(id) FROM dead_letters) - %s"
+LATEST = "SELECT reason, task, task_id, origin, size, at, worker FROM dead_letters ORDER BY id DESC LIMIT %s"
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """Why a message was set aside, and what is known of it: its task, id, who sent it, its bytes."""
+
+    reason: str
+    task: str
+    task_id: str
+    origin: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Filed(DeadLetter):
+    """One that was written down, by which worker and when."""
+
+    at: datetime
+    worker: str
+
+
+def write(url: str, letters: Sequence[DeadLetter], *, worker: str) -> None:
+    """Write them down, and forget the oldest. Raises DatabaseUnreachableError."""
+    with closing(connect_once(url)) as connection, connection.cursor() as cursor:
+        try:
+            execute_values(cursor, WRITE, [tuple(map(_clean, (worker, *astuple(letter)))) for letter in letters])
+            cursor.execute(FORGET, (KEPT,))
+        except psycopg2.Error as exc:
+            raise translate(exc) from None
+
+
+def latest(limit: int) -> list[Filed]:
+    """The newest, newest first."""
+    with session():
+        return [Filed(*row) for row in database.execute_sql(LATEST, (limit,)).fetchall()]
+
+
+def _clean(value: object) -> object:
+    """PostgreSQL's text holds no NUL, and no half of a surrogate pair."""
+    if not isinstance(value, str):
+        return value
+    return value.replace("\0", "\N{REPLACEMENT CHARACTER}").encode(errors="replace").decode()
