@@ -7,7 +7,7 @@ from typing import Any
 import redis
 from celery import signals
 from celery.worker import consumer
-from kombu.transport.redis import Channel
+from kombu.transport.redis import Channel, Transport
 
 from celeryctl.cluster.deadletters import DeadLetters
 from celeryctl.cluster.envelope import MALFORMED, header, read
@@ -29,6 +29,12 @@ class GuardedChannel(Channel):
                 return reply if transport.guard.passes(reply[1]) else None
 
         return Client
+
+    def _connparams(self, asynchronous: bool = False) -> Any:
+        """A task may end after its broker: acknowledged over a connection that is no more, it would end the worker."""
+        if self.connection.client is None:
+            raise redis.ConnectionError("the connection that brought the message is closed")
+        return super()._connparams(asynchronous)  # type: ignore[no-untyped-call]
 
     def _receive_one(self, client: Any) -> Any:
         """What is broadcast to all workers: remote control. What is none is passed over."""
@@ -61,9 +67,9 @@ class Consumer(consumer.Consumer):  # type: ignore[misc]
 
     def connection_for_read(self, heartbeat: float | None = None) -> Any:
         connection = self.app.connection_for_read(heartbeat=heartbeat)
-        transport = connection.transport
-        transport.Channel = GuardedChannel
-        transport.guard = Guard(self.app.tasks, self.app.dead_letters)
+        # The class, not the one that there is: after a failure kombu makes another.
+        guard = Guard(self.app.tasks, self.app.dead_letters)
+        connection.transport_cls = type("Transport", (Transport,), {"Channel": GuardedChannel, "guard": guard})
         return self.ensure_connected(connection)
 
     def create_task_handler(self, *args: Any, **options: Any) -> Callable[[Any], None]:

@@ -78,8 +78,16 @@ class Process:
 
     def end(self) -> int:
         """Ask it to end, and wait."""
-        self._process.send_signal(signal.SIGTERM)
-        return self._process.wait(30)
+        self.ask(signal.SIGTERM)
+        return self.ended()
+
+    def ask(self, number: int) -> None:
+        """Send it a signal."""
+        self._process.send_signal(number)
+
+    def ended(self, within: float = 30) -> int:
+        """Its exit code, as soon as it has one."""
+        return self._process.wait(within)
 
     def kill(self) -> None:
         """Nothing of it lives on: not a child either."""

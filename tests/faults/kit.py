@@ -9,6 +9,7 @@ with new_stage(tmp_path, users=400) as stage:
 
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
@@ -21,11 +22,12 @@ import psutil
 import psycopg2
 import redis
 from broker import Broker
-from cluster.kit import Process, process, settings, sources, value
+from cluster.kit import Process, process, rows, run, settings, sources, value
 from relay import Relay, relay
 from servers import temporary_home
 from waiting import eventually
 
+from celeryctl.errors import CeleryctlError
 from celeryctl.local.postgres import Postgres
 from celeryctl.local.postmaster import Postmaster
 from celeryctl.storage import database as models
@@ -33,6 +35,7 @@ from celeryctl.storage import schema
 
 PATIENCE = 4  # times the bound: how long a test waits for what has to come within the bound
 UNDER_WAY = "SELECT count(*) FROM batches WHERE token IS NOT NULL AND due > now()"
+HOLDERS = "SELECT holder FROM batches WHERE token IS NOT NULL AND due > now() ORDER BY due DESC"
 LEFT_OPEN = "SELECT (SELECT count(*) FROM runs WHERE status = 'running') + (SELECT count(*) FROM batches)"
 ROWS = """
 SELECT (SELECT count(*) FROM users), (SELECT count(DISTINCT external_id) FROM users),
@@ -83,14 +86,18 @@ class Stage:
     broker: Broker
     variables: dict[str, str]
     programs: ExitStack = field(default_factory=ExitStack)
+    workers: dict[str, Process] = field(default_factory=dict)
     to_broker: Relay | None = None
     to_database: Relay | None = None
 
-    def worker(self, name: str = "worker", *options: str, before: tuple[str, ...] = (), **more: str) -> Process:
+    def worker(
+        self, name: str = "worker", *options: str, log: str = "", before: tuple[str, ...] = (), **more: str
+    ) -> Process:
         """Start a worker with two processes, and wait until it takes tasks."""
         words = ["celeryctl", "worker", "-c", "2", "-n", f"{name}@%h", *options]
-        started = self.program(name, *words, before=before, **more)
+        started = self.program(log or name, *words, before=before, **more)
         started.assert_says(" ready.", within=60)
+        self.workers[name] = started
         return started
 
     def beat(self, name: str = "beat", *, before: tuple[str, ...] = (), **more: str) -> Process:
@@ -104,9 +111,18 @@ class Stage:
         log = self.folder / f"{name}.log"
         return self.programs.enter_context(process(words, log, {**self.variables, **more}, before=before))
 
+    def run(self, *words: str) -> "subprocess.CompletedProcess[str]":
+        """A command from its beginning to its end."""
+        return run(self.variables, self.folder, *words)
+
     def until_under_way(self) -> None:
         """Wait until somebody is working on a batch."""
         eventually(lambda: value(UNDER_WAY) > 0, within=60)
+
+    def holder(self) -> Process:
+        """A worker that is working on a batch at this moment."""
+        found = eventually(lambda: rows(HOLDERS), within=60)
+        return self.workers[str(found[0][0]).partition("@")[0]]
 
     def recovered(self, recovery: Recovery, *, bound: float, since: float | None = None) -> None:
         """Wait until everything is as it has to be, and note how long that took, in seconds from ``since``."""
@@ -118,14 +134,12 @@ class Stage:
     def is_complete(self) -> bool:
         """Every user has its rows, nothing is open, and nothing is left in the broker."""
         try:
-            return bool(
-                models_say(ROWS) == (self.users,) * 6 and value(LEFT_OPEN) == 0 and not any(self.left_in_broker())
-            )
-        except (ConnectionError, redis.RedisError):
-            return False
+            return bool(rows(ROWS) == [(self.users,) * 6] and value(LEFT_OPEN) == 0 and not any(self.left_in_broker()))
+        except (CeleryctlError, redis.RedisError):
+            return False  # a server is still away
 
     def audit(self) -> None:
-        assert models_say(ROWS) == (self.users,) * 6
+        assert rows(ROWS) == [(self.users,) * 6]
         assert value(LEFT_OPEN) == 0
         assert self.left_in_broker() == (0, 0)
 
@@ -133,12 +147,6 @@ class Stage:
         """How many messages wait, and how many are not acknowledged."""
         with closing(redis.Redis.from_url(self.broker.url)) as client:
             return int(client.llen("celery")), int(client.hlen("unacked"))  # type: ignore[arg-type]
-
-
-def models_say(statement: str) -> tuple[Any, ...]:
-    with models.session():
-        row: tuple[Any, ...] = models.database.execute_sql(statement).fetchone()
-        return row
 
 
 def children(program: Process) -> list[psutil.Process]:
@@ -149,6 +157,12 @@ def children(program: Process) -> list[psutil.Process]:
 def kill(process: psutil.Process | Process) -> None:
     """-9, this process alone."""
     os.kill(process.pid, signal.SIGKILL)
+
+
+def pass_time(seconds: float) -> None:
+    """A fault lasts so long."""
+    until = time.monotonic() + seconds
+    eventually(lambda: time.monotonic() > until, within=seconds + 10)
 
 
 @contextmanager
