@@ -35,6 +35,7 @@ from celeryctl.storage import schema
 
 PATIENCE = 4  # times the bound: how long a test waits for what has to come within the bound
 UNDER_WAY = "SELECT count(*) FROM batches WHERE token IS NOT NULL AND due > now()"
+ASKED = "SELECT count(*) FROM runs WHERE followers <> '{}'"
 HOLDERS = "SELECT holder FROM batches WHERE token IS NOT NULL AND due > now() ORDER BY due DESC"
 LEFT_OPEN = "SELECT (SELECT count(*) FROM runs WHERE status = 'running') + (SELECT count(*) FROM batches)"
 ROWS = """
@@ -116,7 +117,8 @@ class Stage:
         return run(self.variables, self.folder, *words)
 
     def until_under_way(self) -> None:
-        """Wait until somebody is working on a batch."""
+        """Wait until a client has asked for everything, and somebody is working on a batch."""
+        eventually(lambda: value(ASKED) > 0, within=60)
         eventually(lambda: value(UNDER_WAY) > 0, within=60)
 
     def holder(self) -> Process:

@@ -1,0 +1,56 @@
+"""Workers and beats that are asked to end, at any moment: they end in time, and nothing gets lost."""
+
+import random
+import signal
+from pathlib import Path
+
+import pytest
+from cluster.kit import Process, value
+from waiting import eventually
+
+from .kit import UNDER_WAY, Recovery, new_stage, pass_time
+
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(500)]
+
+GRACE = 10  # seconds that what is under way has; see celeryctl.cluster.app
+# What Celery itself ends with; after SIGINT and SIGQUIT that is 1 where it had to let something go.
+CODES = {signal.SIGTERM: {0}, signal.SIGINT: {0, 1}, signal.SIGQUIT: {0, 1}, signal.SIGKILL: {-signal.SIGKILL}}
+
+
+@pytest.mark.parametrize("number", CODES, ids=lambda number: number.name)
+def test_a_worker_may_end_at_any_moment(number: signal.Signals, tmp_path: Path, recovery: Recovery) -> None:
+    chance = random.Random(int(number))
+    with new_stage(tmp_path, latency=0.5, FETCH_THREADS="1") as stage:
+        worker = stage.worker()
+        stage.beat()
+        client = stage.fetch("all")
+        stage.until_under_way()
+        for attempt in range(3):
+            eventually(lambda: value(UNDER_WAY) or not client.lives)
+            pass_time(chance.random())
+            worker.ask(number)
+            assert worker.ended(within=4 * GRACE) in CODES[number], worker.text
+            worker = stage.worker(log=f"worker-{attempt}")
+            if not client.lives:
+                break
+        stage.recovered(recovery, bound=40)
+        eventually(lambda: not client.lives)
+
+
+@pytest.mark.parametrize("program", ["worker", "beat", "fetch"])
+def test_what_ends_while_the_broker_is_away(program: str, tmp_path: Path, recovery: Recovery) -> None:
+    with new_stage(tmp_path, latency=0.5) as stage:
+        worker = stage.worker()
+        beat = stage.beat()
+        beat.assert_says("beat active")
+        client = stage.fetch("all")
+        stage.until_under_way()
+        stage.broker.stop()
+        worker.assert_says("Connection to broker lost")
+        victim: Process = {"worker": worker, "beat": beat, "fetch": client}[program]
+        victim.ask(signal.SIGTERM)
+        assert victim.ended(within=4 * GRACE) in ({0} if program != "fetch" else {130, -signal.SIGTERM, 143})
+        stage.broker.start()
+        if program == "worker":
+            stage.worker(log="again")
+        stage.recovered(recovery, bound=40)
