@@ -26,6 +26,7 @@ from celeryctl.storage.ledger import Batch, Miss, Run, SourceState, Worker
 from celeryctl.storage.row import Row
 
 pytestmark = pytest.mark.integration
+MIGRATIONS = ["0001_tables", "0002_watching", "0003_readings", "0004_letters"]
 MODELS = (User, Address, CreditCard, Run, Batch, Miss, Worker, SourceState)
 TABLES = "SELECT array_agg(oid || relname ORDER BY oid) FROM pg_class WHERE relnamespace = 'public'::regnamespace"
 TYPES = """
@@ -299,7 +300,7 @@ def test_several_processes_may_migrate_at_once(bare: str) -> None:
     answers = [process.communicate(timeout=60) for process in processes]
     assert [process.returncode for process in processes] == [0, 0, 0], answers
     assert sorted(out.strip() for out, _ in answers) == [
-        "['0001_tables', '0002_watching', '0003_readings']",
+        str(MIGRATIONS),
         "[]",
         "[]",
     ]
@@ -307,7 +308,7 @@ def test_several_processes_may_migrate_at_once(bare: str) -> None:
 
 
 def test_asking_what_is_pending_changes_nothing(bare: str) -> None:
-    assert schema.pending([]) == ["0001_tables", "0002_watching", "0003_readings"]
+    assert schema.pending([]) == MIGRATIONS
     with pytest.raises(SchemaError, match="0001_tables") as caught:
         schema.require([])
     assert caught.value.fix == "celeryctl init-db"
@@ -315,7 +316,7 @@ def test_asking_what_is_pending_changes_nothing(bare: str) -> None:
 
 
 def test_migrating_again_does_nothing(bare: str) -> None:
-    assert schema.migrate([]) == ["0001_tables", "0002_watching", "0003_readings"]
+    assert schema.migrate([]) == MIGRATIONS
     before = sql(TABLES)
     assert schema.migrate([]) == []
     assert sql(TABLES) == before
@@ -367,8 +368,8 @@ def columns(table: str) -> list[object]:
 
 
 def test_the_table_of_a_further_data_set_is_created_with_its_indexes(bare: str, further: type[Row]) -> None:
-    assert schema.pending([further]) == ["0001_tables", "0002_watching", "0003_readings", "create loyalty"]
-    assert schema.migrate([further]) == ["0001_tables", "0002_watching", "0003_readings", "create loyalty"]
+    assert schema.pending([further]) == [*MIGRATIONS, "create loyalty"]
+    assert schema.migrate([further]) == [*MIGRATIONS, "create loyalty"]
     assert schema.migrate([further]) == []
     assert columns("loyalty") == ["created_at", "fetched_at", "id", "tier", "updated_at", "user_id"]
     assert _keys_without_index() == []
