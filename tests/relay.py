@@ -18,8 +18,6 @@ class _Way(socketserver.BaseRequestHandler):
     def handle(self) -> None:
         self.server.connections += 1
         self.silent = False
-        if not self.server.open:
-            return
         with suppress(OSError), socket.create_connection(self.server.target) as there:
             self.ends = (self.request, there)
             self.server.ways.add(self)
@@ -53,7 +51,7 @@ class Relay(socketserver.ThreadingTCPServer):
     """Listens on ``host`` and leads to ``target``. ``connections`` were made so far.
 
     ``delay`` is in seconds for everything that passes, each way; ``reply`` may change what the server says, or return
-    nothing of it; while not ``open`` new connections are closed at once.
+    nothing of it.
     """
 
     allow_reuse_address = True
@@ -65,7 +63,7 @@ class Relay(socketserver.ThreadingTCPServer):
         super().__init__((host, 0), _Way)
         self.target, self.connections = target, 0
         self.ways: set[_Way] = set()
-        self.open, self.delay = True, 0.0
+        self.delay = 0.0
         self.reply: Callable[[bytes], bytes] = bytes
 
     @property

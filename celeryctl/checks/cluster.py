@@ -9,7 +9,7 @@ from celeryctl.checks.patient import Patient
 from celeryctl.cluster import inspection
 from celeryctl.cluster.queues import QUEUE, address, broker
 from celeryctl.errors import NoWorkerError
-from celeryctl.storage import coverage, snapshot
+from celeryctl.storage import coverage, letters, snapshot
 from celeryctl.storage.database import session
 from celeryctl.storage.snapshot import Snapshot, WorkerLine
 
@@ -23,6 +23,7 @@ def checks(patient: Patient) -> list[Check]:
         Check(name="workers", section="Cluster", run=lambda: _workers(patient), needs=TABLES),
         Check(name="consuming", section="Cluster", run=lambda: _consuming(patient), needs=(*ALL, "workers"),
               fix=RESTART),
+        Check(name="messages", section="Cluster", run=_messages, needs=TABLES),
         Check(name="beat", section="Cluster", run=lambda: _beat(patient), needs=TABLES),
         Check(name="database's clock", section="Cluster", run=_database_clock, needs=("database",)),
         Check(name="broker's clock", section="Cluster", run=lambda: _broker_clock(patient), needs=("broker",)),
@@ -63,6 +64,14 @@ def _consuming(patient: Patient) -> Result:
     if not any(QUEUE in queues for queues in found.values()):
         return Result("failed", f"nobody consumes the queue {QUEUE}", f"celeryctl worker -Q {QUEUE}")
     return Result("ok", ", ".join(sorted(set[str]().union(*found.values()))))
+
+
+def _messages() -> Result:
+    count, reason = letters.recent()
+    if count:
+        told = f"{count:,} set aside within a day, the last one: {reason}"
+        return Result("warning", told, "celeryctl psql -c 'TABLE dead_letters'")
+    return Result("ok", "none was set aside within a day")
 
 
 def _beat(patient: Patient) -> Result:

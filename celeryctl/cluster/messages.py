@@ -2,7 +2,6 @@
 
 import base64
 import json
-from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -40,13 +39,13 @@ def delivered(settings: Settings) -> list[Message]:
     """Those that went to a worker which has not acknowledged them. Raises BrokerUnreachableError."""
     with broker(address(settings)) as client:
         found: Any = [raw for _, raw in islice(client.hscan_iter("unacked", count=MOST), MOST)]
-    return [_read(message, None) for message in _messages(found)]
+    return [message for raw in found if (message := of_delivery(raw))]
 
 
-def _messages(raws: Iterable[bytes]) -> Iterable[Any]:
-    for raw in raws:
-        found = _object(raw)
-        yield found[0] if isinstance(found, list) and found else None
+def of_delivery(raw: bytes) -> Message | None:
+    """The message in an entry of the hash; None for what kombu cannot have put there."""
+    found = _object(raw)
+    return _read(found[0], None) if isinstance(found, list) and found and isinstance(found[0], dict) else None
 
 
 def _object(raw: bytes) -> Any:

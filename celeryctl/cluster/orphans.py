@@ -4,11 +4,10 @@ The ledger announces a batch again by itself, so such a message is of no use to 
 more when its visibility timeout is over.
 """
 
-import json
 from itertools import islice
 from typing import Any
 
-from celeryctl.cluster.messages import batch_of
+from celeryctl.cluster.messages import of_delivery
 from celeryctl.cluster.queues import address, broker
 from celeryctl.settings import Settings
 from celeryctl.storage import reconciliation
@@ -21,17 +20,18 @@ def sweep(settings: Settings) -> int:
     """Drop the messages whose batch nobody works on by their order. Returns how many.
 
     A worker that holds one in reserve loses nothing: it does the batch, if that is still to be done, and finds nothing
-    to acknowledge. Orders to fetch stay: they are in no ledger. Raises CeleryctlError where a server is away.
+    to acknowledge. What is no message at all is dropped, too. Raises CeleryctlError where a server is away.
     """
     with broker(address(settings)) as client:
         now = client.time()[0]
         found: list[Any] = list(islice(client.hscan_iter("unacked", count=MOST), MOST))
-        tasks = {tag: task for tag, raw in found if (task := _task(raw)) is not None}
-        if not tasks:
+        # Of others who use this Redis everything stays, and so do orders to fetch: they are in no ledger.
+        ours = {tag: one and one.task_id for tag, raw in found if (one := of_delivery(raw)) is None or one.batch_id}
+        if not ours:
             return 0
-        scores = client.zmscore("unacked_index", list(tasks))
-        old = {tag: tasks[tag] for tag, score in zip(tasks, scores, strict=True) if now - (score or 0) > SETTLED}
-        worked_on = reconciliation.worked_on(list(old.values()))
+        scores = client.zmscore("unacked_index", list(ours))
+        old = {tag: ours[tag] for tag, score in zip(ours, scores, strict=True) if now - (score or 0) > SETTLED}
+        worked_on = reconciliation.worked_on([task for task in old.values() if task])
         dropped = [tag for tag, task in old.items() if task not in worked_on]
         if dropped:
             with client.pipeline() as pipe:
@@ -39,14 +39,3 @@ def sweep(settings: Settings) -> int:
                 pipe.zrem("unacked_index", *dropped)
                 pipe.execute()
         return len(dropped)
-
-
-def _task(raw: bytes) -> str | None:
-    """The id of a batch's task; empty for what is no message at all, None for what is none of ours."""
-    try:
-        message = json.loads(raw)[0]
-        headers, body = message["headers"], message["body"]
-        ours = headers["task"] == "celeryctl.batch"
-    except (ValueError, TypeError, LookupError, RecursionError):
-        return ""
-    return str(headers.get("id")) if ours and batch_of(body) is not None else None

@@ -93,8 +93,8 @@ class Pulse:
             return
         self._thread.join(PULSE)
         try:
-            self._dead_letters.write(self._file)
             heartbeat.gone(self._url, name=self._name)
+            self._dead_letters.write(self._file)
         except FAULTS as exc:
             logger.warning("the worker stays on the list until its heartbeat is old: %s", exc)
 

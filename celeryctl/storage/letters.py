@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import astuple, dataclass
-from datetime import datetime
 
 import psycopg2
 from psycopg2.extras import execute_values
@@ -14,7 +13,9 @@ KEPT = 1000  # the newest of them
 
 WRITE = "INSERT INTO dead_letters (worker, reason, task, task_id, origin, size) VALUES %s"
 FORGET = "DELETE FROM dead_letters WHERE id <= (SELECT max(id) FROM dead_letters) - %s"
-LATEST = "SELECT reason, task, task_id, origin, size, at, worker FROM dead_letters ORDER BY id DESC LIMIT %s"
+RECENT = """
+SELECT count(*), (array_agg(reason ORDER BY id DESC))[1] FROM dead_letters WHERE at > now() - interval '1 day'
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,14 +29,6 @@ class DeadLetter:
     size: int
 
 
-@dataclass(frozen=True, slots=True)
-class Filed(DeadLetter):
-    """One that was written down, by which worker and when."""
-
-    at: datetime
-    worker: str
-
-
 def write(url: str, letters: Sequence[DeadLetter], *, worker: str) -> None:
     """Write them down, and forget the oldest. Raises DatabaseUnreachableError."""
     with closing(connect_once(url)) as connection, connection.cursor() as cursor:
@@ -46,10 +39,11 @@ def write(url: str, letters: Sequence[DeadLetter], *, worker: str) -> None:
             raise translate(exc) from None
 
 
-def latest(limit: int) -> list[Filed]:
-    """The newest, newest first."""
+def recent() -> tuple[int, str]:
+    """How many of them came within a day, and why the newest was set aside."""
     with session():
-        return [Filed(*row) for row in database.execute_sql(LATEST, (limit,)).fetchall()]
+        count, reason = database.execute_sql(RECENT).fetchone()
+    return count, reason or ""
 
 
 def _clean(value: object) -> object:

@@ -10,6 +10,7 @@ from cluster.kit import rows, settings, value, worker
 from servers import KEY
 from waiting import eventually
 
+from celeryctl.storage import letters
 from celeryctl.storage.database import database, session
 
 from .kit import look
@@ -30,6 +31,15 @@ def named(database_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch) ->
 def execute(statement: str) -> None:
     with session():
         database.execute_sql(statement)
+
+
+def test_messages_that_were_set_aside_are_told_for_a_day(database_url: str) -> None:
+    assert look("messages").state == "ok"
+    for reason in ("first", "last"):
+        letters.write(database_url, [letters.DeadLetter(reason, "task", "id", "origin", 1)], worker="a@h")
+    assert look("messages").why == "2 set aside within a day, the last one: last"
+    execute("UPDATE dead_letters SET at = now() - interval '25 hours'")
+    assert look("messages").state == "ok"
 
 
 @pytest.mark.parametrize(

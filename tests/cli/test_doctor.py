@@ -44,7 +44,7 @@ def test_with_everything_away_each_check_has_a_verdict(run: Run, named: Named, t
     assert said.code == 69
     assert {found[name] for name in ("database", "broker", "source of users")} == {"unreachable"}
     assert {found[name] for name in ("settings", "home", ".env", "disk space")} == {"ok"}
-    assert {found[name] for name in ("tables", "workers", "beat", "memory policy")} == {"skipped"}
+    assert {found[name] for name in ("tables", "workers", "beat", "messages", "memory policy")} == {"skipped"}
     told = run("doctor")
     assert (told.code, told.err) == (69, "")
     assert "s3cret" not in said.out + said.err + told.out

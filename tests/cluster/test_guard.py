@@ -18,6 +18,7 @@ from waiting import eventually
 
 from celeryctl.cluster import envelope
 from celeryctl.cluster.app import App, create_app
+from celeryctl.storage import letters
 
 from .kit import Process, context, rows, settings, sources, value, worker
 
@@ -165,6 +166,7 @@ def test_a_worker_survives_whatever_is_in_the_queue(rig: Rig) -> None:
     told = rows("SELECT DISTINCT reason FROM dead_letters WHERE task = 'os.system'")
     assert told == [("no task of this worker has that name",)]
     assert rows("SELECT DISTINCT origin FROM dead_letters WHERE task_id <> ''") == [("somebody@somewhere",)]
+    assert letters.recent() == (len(BAD), envelope.read(BAD[-1].raw)[1])
     assert rig.worker.end() == 0
 
 

@@ -11,7 +11,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,6 +37,7 @@ PATIENCE = 4  # times the bound: how long a test waits for what has to come with
 UNDER_WAY = "SELECT count(*) FROM batches WHERE token IS NOT NULL AND due > now()"
 ASKED = "SELECT count(*) FROM runs WHERE followers <> '{}'"
 HOLDERS = "SELECT holder FROM batches WHERE token IS NOT NULL AND due > now() ORDER BY due DESC"
+ALIVE = "SELECT count(*) FROM workers WHERE seen_at > now() - interval '10 seconds'"
 LEFT_OPEN = "SELECT (SELECT count(*) FROM runs WHERE status = 'running') + (SELECT count(*) FROM batches)"
 ROWS = """
 SELECT (SELECT count(*) FROM users), (SELECT count(DISTINCT external_id) FROM users),
@@ -91,26 +92,23 @@ class Stage:
     to_broker: Relay | None = None
     to_database: Relay | None = None
 
-    def worker(
-        self, name: str = "worker", *options: str, log: str = "", before: tuple[str, ...] = (), **more: str
-    ) -> Process:
+    def worker(self, name: str = "worker", *options: str, log: str = "") -> Process:
         """Start a worker with two processes, and wait until it takes tasks."""
         words = ["celeryctl", "worker", "-c", "2", "-n", f"{name}@%h", *options]
-        started = self.program(log or name, *words, before=before, **more)
+        started = self.program(log or name, *words)
         started.assert_says(" ready.", within=60)
         self.workers[name] = started
         return started
 
-    def beat(self, name: str = "beat", *, before: tuple[str, ...] = (), **more: str) -> Process:
-        return self.program(name, "celeryctl", "beat", before=before, **more)
+    def beat(self) -> Process:
+        return self.program("beat", "celeryctl", "beat")
 
-    def fetch(self, *words: str, name: str = "fetch") -> Process:
+    def fetch(self, *words: str) -> Process:
         """Start a client that waits."""
-        return self.program(name, "celeryctl", "fetch", *words)
+        return self.program("fetch", "celeryctl", "fetch", *words)
 
-    def program(self, name: str, *words: str, before: tuple[str, ...] = (), **more: str) -> Process:
-        log = self.folder / f"{name}.log"
-        return self.programs.enter_context(process(words, log, {**self.variables, **more}, before=before))
+    def program(self, name: str, *words: str) -> Process:
+        return self.programs.enter_context(process(words, self.folder / f"{name}.log", self.variables))
 
     def run(self, *words: str) -> "subprocess.CompletedProcess[str]":
         """A command from its beginning to its end."""
@@ -121,14 +119,18 @@ class Stage:
         eventually(lambda: value(ASKED) > 0, within=60)
         eventually(lambda: value(UNDER_WAY) > 0, within=60)
 
+    def until_under_way_again(self) -> bool:
+        """Wait until somebody is working once more; False when everything was done before."""
+        return eventually(lambda: value(UNDER_WAY) > 0 or self.is_complete(), within=60) and not self.is_complete()
+
     def holder(self) -> Process:
         """A worker that is working on a batch at this moment."""
         found = eventually(lambda: rows(HOLDERS), within=60)
         return self.workers[str(found[0][0]).partition("@")[0]]
 
-    def recovered(self, recovery: Recovery, *, bound: float, since: float | None = None) -> None:
-        """Wait until everything is as it has to be, and note how long that took, in seconds from ``since``."""
-        began = time.monotonic() if since is None else since
+    def recovered(self, recovery: Recovery, *, bound: float) -> None:
+        """Wait until everything is as it has to be, and note how long that took."""
+        began = time.monotonic()
         eventually(self.is_complete, within=PATIENCE * bound)
         recovery(time.monotonic() - began, bound)
         self.audit()
@@ -167,6 +169,26 @@ def pass_time(seconds: float) -> None:
     eventually(lambda: time.monotonic() > until, within=seconds + 10)
 
 
+def get_over(
+    strike: Callable[[Stage], None], circumstances: Mapping[str, Any], folder: Path, recovery: Recovery, *, bound: float
+) -> None:
+    """Strike a whole cluster in the midst of its work: it goes on by itself, nobody ends, and it does the next run."""
+    with new_stage(folder, latency=0.5, **circumstances) as stage:
+        worker, beat = stage.worker(), stage.beat()
+        client = stage.fetch("all")
+        stage.until_under_way()
+        strike(stage)
+        stage.recovered(recovery, bound=bound)
+        eventually(lambda: not client.lives, within=60)
+        assert "Error:" not in client.text
+        assert worker.lives
+        assert beat.lives
+        # Its heartbeat comes every few seconds; after an outage of the database nobody knows before that it is there.
+        eventually(lambda: value(ALIVE) > 0)
+        assert stage.run("fetch", "all", "--refresh").returncode == 0
+        stage.audit()
+
+
 @contextmanager
 def new_stage(
     folder: Path,
@@ -175,13 +197,11 @@ def new_stage(
     latency: float = 0.2,
     broker_settings: tuple[str, ...] = (),
     relays: bool = False,
-    api: str | None = None,
     **more: str,
 ) -> Iterator[Stage]:
     """Servers and sources of its own for one test. ``relays`` puts one before broker and database.
 
-    ``broker_settings`` are lines for Valkey's configuration; ``api`` is where other sources are than the local ones;
-    ``more`` are settings of the cluster.
+    ``broker_settings`` are lines for Valkey's configuration; ``more`` are settings of the cluster.
     """
     with ExitStack() as stack:
         database = Database(stack.enter_context(temporary_home()))
@@ -198,7 +218,7 @@ def new_stage(
             stage.to_broker = stack.enter_context(relay("127.0.0.1", ("127.0.0.1", broker.port)))
             urls["database_url"] = database.url.replace(f":{database.port}/", f":{stage.to_database.port}/")
             urls["redis_url"] = broker.url.replace(f":{broker.port}/", f":{stage.to_broker.port}/")
-        address = api or stack.enter_context(sources(users, latency))
+        address = stack.enter_context(sources(users, latency))
         stage.variables = settings(**urls, folder=folder, api=address, **{"BATCH_SIZE": "100", **more})
         stack.enter_context(stage.programs)
         yield stage

@@ -1,6 +1,5 @@
 """A broker that dies, forgets, flaps, stands still, lies, is full or slow: nobody who works with it has to be woken."""
 
-import itertools
 import signal
 from collections.abc import Callable
 from contextlib import closing
@@ -12,7 +11,7 @@ import redis
 from relay import Relay
 from waiting import eventually
 
-from .kit import Recovery, Stage, new_stage, pass_time
+from .kit import Recovery, Stage, get_over, new_stage, pass_time
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(500)]
 
@@ -63,13 +62,17 @@ def read_only(stage: Stage) -> None:
 
 def reply_lost(stage: Stage) -> None:
     """The broker hands a message out, and it never arrives."""
-    way, lost = relay(stage), itertools.count()
+    lost: list[bytes] = []
 
     def swallow(data: bytes) -> bytes:
-        return b"" if b"celeryctl.batch" in data and next(lost) == 0 else data
+        # What BRPOP says begins with the queue's name; others see messages, too, without taking them.
+        if lost or b"\r\ncelery\r\n" not in data or b"celeryctl.batch" not in data:
+            return data
+        lost.append(data)
+        return b""
 
-    way.reply = swallow
-    eventually(lambda: next(lost) > 1)  # every look counts as one
+    relay(stage).reply = swallow
+    eventually(lambda: lost)
 
 
 FAULTS: dict[str, tuple[Callable[[Stage], None], dict[str, Any]]] = {
@@ -89,18 +92,7 @@ FAULTS: dict[str, tuple[Callable[[Stage], None], dict[str, Any]]] = {
 @pytest.mark.parametrize("fault", FAULTS)
 def test_the_cluster_gets_over_a_broker_that_is(fault: str, tmp_path: Path, recovery: Recovery) -> None:
     strike, circumstances = FAULTS[fault]
-    with new_stage(tmp_path, latency=0.5, **circumstances) as stage:
-        worker, beat = stage.worker(), stage.beat()
-        client = stage.fetch("all")
-        stage.until_under_way()
-        strike(stage)
-        stage.recovered(recovery, bound=BOUND)
-        eventually(lambda: not client.lives, within=60)
-        assert "Error:" not in client.text
-        assert worker.lives
-        assert beat.lives
-        assert stage.run("fetch", "all", "--refresh").returncode == 0
-        stage.audit()
+    get_over(strike, circumstances, tmp_path, recovery, bound=BOUND)
 
 
 def test_a_slow_broker_slows_nothing_down_for_good(tmp_path: Path, recovery: Recovery) -> None:

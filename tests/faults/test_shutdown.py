@@ -5,10 +5,10 @@ import signal
 from pathlib import Path
 
 import pytest
-from cluster.kit import Process, value
+from cluster.kit import Process
 from waiting import eventually
 
-from .kit import UNDER_WAY, Recovery, new_stage, pass_time
+from .kit import Recovery, new_stage, pass_time
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(500)]
 
@@ -26,13 +26,12 @@ def test_a_worker_may_end_at_any_moment(number: signal.Signals, tmp_path: Path, 
         client = stage.fetch("all")
         stage.until_under_way()
         for attempt in range(3):
-            eventually(lambda: value(UNDER_WAY) or not client.lives)
+            if not stage.until_under_way_again():
+                break
             pass_time(chance.random())
             worker.ask(number)
             assert worker.ended(within=4 * GRACE) in CODES[number], worker.text
             worker = stage.worker(log=f"worker-{attempt}")
-            if not client.lives:
-                break
         stage.recovered(recovery, bound=40)
         eventually(lambda: not client.lives)
 
