@@ -73,7 +73,8 @@ class Events:
             connection.ensure_connection(max_retries=1, timeout=LOOK)
             receiver = _Receiver(connection, handlers=dict.fromkeys(TYPES, self._handle), app=app)
             receiver.connect_max_retries = 1
-            with receiver.consumer_context() as (own, _, _):
+            # To wake the workers up, it would publish, and try for ever where the broker goes at that moment.
+            with receiver.consumer_context(wakeup=False) as (own, _, _):
                 self._say_back()
                 silent = 0
                 while silent < SILENCE and not self._over.is_set():

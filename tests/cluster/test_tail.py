@@ -169,6 +169,20 @@ def listening(broker: str) -> bool:
         return bool(client.pubsub_numpat())
 
 
+def test_it_publishes_nothing_which_would_be_tried_for_ever_where_the_broker_goes_just_then(cluster: Cluster) -> None:
+    tail = cluster.tail()
+    eventually(lambda: listening(cluster.broker.url))
+    with (
+        Celery(broker=cluster.broker.url, set_as_current=False) as app,
+        app.connection_for_write() as connection,
+        app.events.Dispatcher(connection, hostname="somebody") as dispatcher,
+    ):
+        dispatcher.send("task-failed", uuid="a1b2c3d4", exception="Broken")
+    tail.assert_says("task a1b2c3d4 failed on somebody")
+    with closing(redis.Redis.from_url(cluster.broker.url)) as client:
+        assert client.info("commandstats")["cmdstat_publish"]["calls"] == 1  # the event that we sent
+
+
 def test_an_event_that_is_none_is_passed_over(cluster: Cluster) -> None:
     tail = cluster.tail()
     eventually(lambda: listening(cluster.broker.url))
