@@ -15,7 +15,8 @@ from celeryctl.datasets import addresses, credit_cards, users
 from celeryctl.errors import SourceError
 from celeryctl.http import Answer, Client, Meter
 from celeryctl.local import generate
-from celeryctl.pipeline.decode import Rejection, decode
+from celeryctl.pipeline.decode import decode
+from celeryctl.pipeline.rejection import Rejection
 
 pytestmark = pytest.mark.unit
 

@@ -11,7 +11,7 @@ from celeryctl.http import Answer
 from celeryctl.http.faults import site
 from celeryctl.local import probe
 from celeryctl.pipeline import trial
-from celeryctl.pipeline.decode import Rejection
+from celeryctl.pipeline.rejection import Rejection
 
 
 def checks(patient: Patient) -> list[Check]:

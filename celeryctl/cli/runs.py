@@ -33,7 +33,7 @@ def command(
     if run and (dataset or status):
         raise UsageError("an id does not go with --dataset or --status", why="it names one run", fix="celeryctl runs")
     context = options.context()
-    name = orders.order(context.datasets, dataset, trigger="").dataset if dataset else None
+    name = orders.named(context.datasets, dataset) if dataset else None
     with access.to_read(context), session():
         now = coverage.clock()
         found = [lookup.find_run(run)] if run else history.newest(limit, dataset=name, status=status)

@@ -44,6 +44,10 @@ COMMANDS: tuple[Entry, ...] = (
         ("fetch users --sync", "fetch all --wait --timeout 5m", "fetch credit-cards --refresh --detach")
     ),
     Entry("cancel", WORK, "Stop a run; what is stored stays", ("cancel 1f0c2a9e",)),
+    Entry(
+        "failed", WORK, "See what failed and why, and try it again",
+        ("failed", "failed addresses --limit 5", "failed --retry --all")
+    ),
     Entry("run-tasks", WORK, "Fetch all data sets, then show the stats", ("run-tasks",)),
     Entry("stats", SEE, "Show coverage, queues, workers, schedule, sources", ("stats", "stats --watch --interval 2s")),
     Entry("tail", SEE, "Follow runs and tasks as they happen", ("tail --since 10m",)),

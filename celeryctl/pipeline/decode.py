@@ -3,7 +3,8 @@
 import json
 import re
 from collections.abc import Iterator, Sequence, Set
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -13,17 +14,9 @@ import peewee
 from celeryctl.dataset import Dataset
 from celeryctl.errors import DatasetError, SourceError
 from celeryctl.logs import mask
+from celeryctl.pipeline.rejection import Rejection, payload
 from celeryctl.storage.row import Row
 from celeryctl.storage.rows import columns
-
-
-@dataclass(frozen=True, slots=True)
-class Rejection:
-    """A record that cannot be stored. ``key`` is its identity where it has a usable one; ``reasons`` name no values."""
-
-    reasons: tuple[str, ...]
-    key: int | None = None
-
 
 # A string that is not UTF-8 comes out as UnicodeDecodeError, all else as msgspec's own.
 FAULTS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
@@ -40,12 +33,11 @@ def decode(dataset: Dataset, body: bytes) -> list[Result]:
     """
     if body.lstrip()[:1] == b"{":
         body = b"[" + body + b"]"
-    try:
+    with suppress(*FAULTS):
         records = _decoder(dataset.record).decode(body)
-    except FAULTS:
-        return [_one(dataset, raw) for raw in _raws(dataset, body)]
-    rows = _rows(dataset, records)
-    return list(zip(records, rows, strict=True)) if rows else [_row(dataset, record) for record in records]
+        if rows := _rows(dataset, records):
+            return list(zip(records, rows, strict=True))
+    return [_one(dataset, raw) for raw in _raws(dataset, body)]
 
 
 def _rows(dataset: Dataset, records: list[Any]) -> list[dict[str, Any]] | None:
@@ -100,8 +92,10 @@ def _one(dataset: Dataset, raw: msgspec.Raw) -> Result:
     try:
         record = _decoder_of_one(dataset.record).decode(raw)
     except FAULTS as exc:
-        return _explain(dataset, raw, exc)
-    return _row(dataset, record)
+        result: Result = _explain(dataset, raw, exc)
+    else:
+        result = _row(dataset, record)
+    return replace(result, payload=payload(dataset, bytes(raw))) if isinstance(result, Rejection) else result
 
 
 def _explain(dataset: Dataset, raw: msgspec.Raw, first: Exception) -> Rejection:

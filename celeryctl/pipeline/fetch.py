@@ -6,8 +6,9 @@ import msgspec
 
 from celeryctl.dataset import Dataset
 from celeryctl.errors import SourceError
-from celeryctl.pipeline.decode import Rejection, Result, attribute, decode, usable
+from celeryctl.pipeline.decode import Result, attribute, decode, usable
 from celeryctl.pipeline.page import Get
+from celeryctl.pipeline.rejection import Rejection
 from celeryctl.storage.misses import Missed
 from celeryctl.storage.rows import Rows
 
@@ -37,7 +38,7 @@ def assign(found: Found, rows: Rows, missed: list[Missed]) -> None:
         if result is None:
             missed.append(Missed(str(user_id), "none"))
         elif isinstance(result, Rejection):
-            missed.append(Missed(str(user_id), "rejected", result.reasons))
+            missed.append(Missed(str(user_id), "rejected", result.reasons, payload=result.payload))
         else:
             good.append(result[1])
             users.append(user_id)

@@ -35,11 +35,17 @@ def order(
 
     Raises UsageError, naming those that there are.
     """
-    name, *followers = datasets if target == ALL else (target.replace("-", "_"),)
-    if name not in datasets:
-        known = ", ".join([dataset.command for dataset in datasets.values()] + [ALL])
-        raise UsageError(f"there is no data set {target!r}", why=f"there are: {known}", fix="celeryctl dataset list")
+    name, *followers = datasets if target == ALL else (named(datasets, target, or_all=True),)
     return runs.Order(dataset=name, trigger=trigger, refresh=refresh, limit=limit, followers=tuple(followers))
+
+
+def named(datasets: Datasets, target: str, *, or_all: bool = False) -> str:
+    """The name of a data set as the command line spells it. Raises UsageError, naming those that there are."""
+    name = target.replace("-", "_")
+    if name not in datasets:
+        known = ", ".join([dataset.command for dataset in datasets.values()] + [ALL] * or_all)
+        raise UsageError(f"there is no data set {target!r}", why=f"there are: {known}", fix="celeryctl dataset list")
+    return name
 
 
 def begin(pipeline: Pipeline, wanted: runs.Order) -> runs.Opened:

@@ -7,9 +7,10 @@ import peewee
 from celeryctl.dataset import Dataset, Datasets
 from celeryctl.datasets import BUILT_IN
 from celeryctl.errors import DatasetError
-from celeryctl.pipeline.decode import Rejection, Result, attribute, decode
+from celeryctl.pipeline.decode import Result, attribute, decode
 from celeryctl.pipeline.fetch import by_id
 from celeryctl.pipeline.page import cursor_page
+from celeryctl.pipeline.rejection import Rejection
 from celeryctl.storage.row import Row
 
 

@@ -6,7 +6,7 @@ A run is ``running`` if and only if it has an open batch. One run per data set a
 import uuid
 
 import peewee
-from playhouse.postgres_ext import ArrayField, DateTimeTZField
+from playhouse.postgres_ext import ArrayField, DateTimeTZField, JSONField
 
 from celeryctl.storage.row import NOW, Stored
 from celeryctl.storage.user import User
@@ -83,7 +83,8 @@ class Miss(Stored):
 
     ``none``: the user has no row; ``gone``: it has one, which the source no longer confirms. ``key`` is the user's id
     for what hangs on users; for a listing the record's own id, or its place in the listing.
-    ``next_try`` is absent when nothing tries again by itself: quarantined.
+    ``next_try`` is absent when nothing tries again by itself: quarantined. ``payload`` is what came, as far as it may
+    be kept.
     """
 
     dataset = peewee.TextField()
@@ -94,6 +95,7 @@ class Miss(Stored):
     attempts = peewee.IntegerField(default=1)
     tried_at = DateTimeTZField(constraints=[NOW])
     next_try = DateTimeTZField(null=True)
+    payload = JSONField(null=True)
 
     class Meta:
         table_name = "misses"

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import astuple, dataclass
+from datetime import datetime
 
 import psycopg2
 from psycopg2.extras import execute_values
@@ -13,6 +14,7 @@ KEPT = 1000  # the newest of them
 
 WRITE = "INSERT INTO dead_letters (worker, reason, task, task_id, origin, size) VALUES %s"
 FORGET = "DELETE FROM dead_letters WHERE id <= (SELECT max(id) FROM dead_letters) - %s"
+NEWEST = "SELECT at, worker, reason, task, task_id, origin, size FROM dead_letters ORDER BY id DESC LIMIT %s"
 RECENT = """
 SELECT count(*), (array_agg(reason ORDER BY id DESC))[1] FROM dead_letters WHERE at > now() - interval '1 day'
 """
@@ -29,6 +31,19 @@ class DeadLetter:
     size: int
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A dead letter that is written down: when, and by which worker."""
+
+    at: datetime
+    worker: str
+    reason: str
+    task: str
+    task_id: str
+    origin: str
+    size: int
+
+
 def write(url: str, letters: Sequence[DeadLetter], *, worker: str) -> None:
     """Write them down, and forget the oldest. Raises DatabaseUnreachableError."""
     with closing(connect_once(url)) as connection, connection.cursor() as cursor:
@@ -37,6 +52,12 @@ def write(url: str, letters: Sequence[DeadLetter], *, worker: str) -> None:
             cursor.execute(FORGET, (KEPT,))
         except psycopg2.Error as exc:
             raise translate(exc) from None
+
+
+def newest(limit: int) -> list[Kept]:
+    """The newest of them, newest first."""
+    with session():
+        return [Kept(*row) for row in database.execute_sql(NEWEST, (limit,)).fetchall()]
 
 
 def recent() -> tuple[int, str]:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from celeryctl.storage.database import database
@@ -14,16 +14,17 @@ FIRST_PAUSE, LONGEST_PAUSE = 60, 86_400  # seconds until a rejected record is as
 
 # In the order of the keys, so that two batches cannot deadlock. The misses of a user that is gone by now are left out.
 RECORD = """
-INSERT INTO misses AS m (dataset, key, user_id, outcome, reasons, next_try)
-SELECT %(dataset)s, r.key, u.id, {outcome}, r.reasons,
+INSERT INTO misses AS m (dataset, key, user_id, outcome, reasons, payload, next_try)
+SELECT %(dataset)s, r.key, u.id, {outcome}, r.reasons, r.payload::json,
        CASE WHEN r.again AND r.most > 1 THEN now() + %(pause)s * interval '1 second' END
 FROM jsonb_to_recordset(%(rows)s::jsonb)
-       AS r (key text, "user" bigint, outcome text, reasons text[], again boolean, most integer)
+       AS r (key text, "user" bigint, outcome text, reasons text[], payload text, again boolean, most integer)
   LEFT JOIN users u ON u.id = r."user"
 WHERE r."user" IS NULL OR u.id IS NOT NULL
 ORDER BY r.key
 ON CONFLICT (dataset, key) DO UPDATE
-SET outcome = excluded.outcome, reasons = excluded.reasons, tried_at = now(), attempts = m.attempts + 1,
+SET outcome = excluded.outcome, reasons = excluded.reasons, payload = excluded.payload,
+    tried_at = now(), attempts = m.attempts + 1,
     next_try = CASE WHEN excluded.next_try IS NOT NULL AND m.attempts + 1 < %(most)s
                     THEN now() + least(%(pause)s * 2 ^ m.attempts, %(longest)s) * interval '1 second' END
 """
@@ -34,12 +35,16 @@ GONE = """CASE WHEN r.outcome = 'none' AND EXISTS (SELECT FROM "{table}" t WHERE
 
 @dataclass(frozen=True, slots=True)
 class Missed:
-    """``key`` is the user's id, or a record's own id, or its place in the listing; ``reasons`` hold no card data."""
+    """``key`` is the user's id, or a record's own id, or its place in the listing; ``reasons`` hold no card data.
+
+    ``payload`` is the record as it came, in JSON, without card data, where it may be kept.
+    """
 
     key: str
     outcome: Literal["rejected", "failed", "none"]
     reasons: tuple[str, ...] = ()
     most_attempts: int = 5
+    payload: str | None = field(default=None, repr=False)
 
 
 def record(work: Work, missed: Sequence[Missed]) -> None:
@@ -52,6 +57,7 @@ def record(work: Work, missed: Sequence[Missed]) -> None:
             "user": None if work.listing else int(one.key),
             "outcome": one.outcome,
             "reasons": one.reasons,
+            "payload": one.payload,
             "again": one.outcome == "rejected",
             "most": one.most_attempts,
         }

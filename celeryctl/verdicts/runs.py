@@ -51,7 +51,7 @@ def _after(run: Run) -> str:
     if run.status == "succeeded":
         return f"celeryctl runs {short(run)}"
     if run.status == "partial" and not run.error:
-        return f"celeryctl psql -c \"TABLE misses\"    (dataset '{run.dataset}')"
+        return f"celeryctl failed {run.dataset.replace('_', '-')}"
     return f"celeryctl fetch {run.dataset.replace('_', '-')}"
 
 

@@ -8,7 +8,8 @@ from cassette import FOLDER
 
 from celeryctl.datasets import addresses, credit_cards, users
 from celeryctl.local import generate
-from celeryctl.pipeline.decode import Rejection, decode
+from celeryctl.pipeline.decode import decode
+from celeryctl.pipeline.rejection import Rejection
 
 pytestmark = pytest.mark.unit
 

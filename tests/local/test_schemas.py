@@ -27,6 +27,8 @@ DOCUMENTS = {
     "seed 3 --json": "fetch",
     "stats --json": "stats",
     "runs --json": "runs",
+    "failed --json": "failed",
+    "failed --retry --all --json": "failed-retry",
     "schedule --json": "schedule",
     "schedule pause users --json": "schedule",
     "schedule resume users --json": "schedule",

@@ -82,7 +82,7 @@ def ledger_text() -> str:
     """Everything that the ledger says in words."""
     with session():
         runs = [[run.error, run.position] for run in Run.select()]
-        return json.dumps([runs, [[miss.key, miss.reasons] for miss in Miss.select()]])
+        return json.dumps([runs, [[miss.key, miss.reasons, miss.payload] for miss in Miss.select()]])
 
 
 def add_users(count: int) -> None:

@@ -13,7 +13,8 @@ from celeryctl.dataset import Dataset
 from celeryctl.datasets import addresses, credit_cards, users
 from celeryctl.errors import DatasetError, SourceError
 from celeryctl.local.generate import CARD_NUMBERS
-from celeryctl.pipeline.decode import Rejection, decode, required
+from celeryctl.pipeline.decode import decode, required
+from celeryctl.pipeline.rejection import Rejection
 
 pytestmark = pytest.mark.unit
 
