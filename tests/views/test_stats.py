@@ -171,7 +171,8 @@ def test_a_run_under_way_shows_how_far_it_is() -> None:
         ({"datasets": [dataset("credit_cards", paused=True, next_due=None)]}, "schedule resume credit-cards"),
         ({"runs": [run(status="running", id="new")]}, "tail"),
         ({}, "fetch all"),
-        ({"datasets": [dataset(missing=0)]}, "users list"),
+        ({"datasets": [dataset("credit_cards", missing=0, quarantined=2)]}, "failed credit-cards"),
+        ({"datasets": [dataset(missing=0, quarantined=0)]}, "users list"),
     ],
 )
 def test_the_next_command_is_the_one_that_helps_most(changes: dict[str, Any], command: str) -> None:

@@ -28,6 +28,8 @@ def _advices(document: Document, away: Collection[str]) -> Iterator[str]:
         yield "tail"
     if any(one["missing"] for one in datasets):
         yield "fetch all"
+    if quarantined := next((one["name"] for one in datasets if one["quarantined"]), None):
+        yield f"failed {quarantined.replace('_', '-')}"
     yield "users list"
 
 
