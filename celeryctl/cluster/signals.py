@@ -12,6 +12,7 @@ from celery.worker import state
 
 from celeryctl import logs
 from celeryctl.cluster import orphans
+from celeryctl.cluster.pool import PoolWatch
 from celeryctl.cluster.publish import publish
 from celeryctl.cluster.queues import depth
 from celeryctl.errors import CeleryctlError
@@ -42,6 +43,7 @@ def connect(app: "App") -> None:
 
     def ready(sender: Any, **_: Any) -> None:
         pulse.start(sender.hostname, getattr(sender, "pool", None) or sender)
+        PoolWatch(sender)
         reconcile_once(app)
 
     def stop(**_: Any) -> None:

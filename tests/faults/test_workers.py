@@ -14,6 +14,7 @@ from .kit import Recovery, children, kill, new_stage
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(400)]
 
 REDONE = 10  # seconds after its holder's death
+REPLACED = 30  # seconds after a process that is free has been given a task that it does not begin
 
 
 @pytest.mark.parametrize("victim", ["child", "main"])
@@ -33,6 +34,20 @@ def test_a_worker_killed_in_mid_batch(victim: str, tmp_path: Path, recovery: Rec
         stage.audit()
         eventually(lambda: not client.lives)
     assert "Traceback" not in client.text
+
+
+def test_a_child_that_does_not_begin_with_its_task_is_replaced(tmp_path: Path, recovery: Recovery) -> None:
+    with new_stage(tmp_path) as stage:
+        worker = stage.worker("first")
+        for child in children(worker):
+            child.suspend()
+        client = stage.fetch("all")
+        eventually(lambda: value("SELECT count(*) FROM runs") > 0, within=60)
+        stage.recovered(recovery, bound=REPLACED)
+        eventually(lambda: not client.lives)
+        assert client.end() == 0
+        assert worker.lives
+        worker.assert_says("were not begun though 2 processes are free")
 
 
 FATAL = """
