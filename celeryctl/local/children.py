@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import psutil
 
 from celeryctl.errors import CeleryctlError
 from celeryctl.home import log_file, open_log
+from celeryctl.local.restarts import Kept
 
 GRACE = 10.0  # seconds that a child has to finish what it is doing
 DEATH_WITHIN = 5.0
@@ -24,9 +26,10 @@ SAME = 2.0  # seconds by which two looks at the start of one process may differ
 
 @dataclass(frozen=True, slots=True)
 class Child:
-    """A process that we started, and where in its log its own words begin."""
+    """A process that we started with these arguments, and where in its log its own words begin."""
 
     name: str
+    arguments: tuple[str, ...]
     process: psutil.Popen
     log: Path
     begin: int
@@ -55,22 +58,30 @@ class Children:
     ) -> None:
         self.environ = dict(environ)
         self._home, self._changed = home, changed
-        self._children: list[Child] = []
+        self._children: dict[str, Child] = {}
 
     def start(self, name: str, *arguments: str) -> Child:
         """Start ``celeryctl`` with these arguments; its output goes to ``logs/NAME.log``."""
         child = launch(self._home, name, arguments, self.environ)
-        self._children.append(child)
-        self._changed([child.record() for child in self._children])
+        self._children[name] = child
+        self._changed([child.record() for child in self._children.values()])
         return child
 
     @property
     def names(self) -> list[str]:
-        return [child.name for child in self._children]
+        return list(self._children)
+
+    def kept(self) -> list[Kept]:
+        """The children, each to be started again as it was where it ends by itself."""
+        children = self._children.values()
+        return [Kept(one.name, partial(_ended, one), partial(self._again, one)) for one in children]
+
+    def _again(self, child: Child) -> None:
+        self.start(child.name, *child.arguments)
 
     def check(self) -> None:
         """Raise CeleryctlError, with its last words, when a child has ended."""
-        for child in self._children:
+        for child in self._children.values():
             code = child.process.poll()
             if code is not None:
                 what = f"{child.name} has ended ({_how(code)})"
@@ -79,7 +90,7 @@ class Children:
     def stop(self, *, hurry: Callable[[], bool]) -> None:
         """End them all, the sources last: a worker may still be asking them. ``hurry`` ends the time of grace."""
         for sources in (False, True):
-            group = [child.process for child in self._children if (child.name == "api") == sources]
+            group = [child.process for child in self._children.values() if (child.name == "api") == sources]
             end(group, hurry=hurry)
         self._children.clear()
 
@@ -93,7 +104,16 @@ def launch(home: Path, name: str, arguments: Sequence[str], environ: Mapping[str
         process = psutil.Popen(
             command, env=environ, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
         )
-    return Child(name, process, log_file(home, name), begin)
+    return Child(name, tuple(arguments), process, log_file(home, name), begin)
+
+
+def _ended(child: Child) -> str | None:
+    """How it has ended, after which nothing of its group is left; None while it lives."""
+    code = child.process.poll()
+    if code is None:
+        return None
+    _kill_group(child.process)
+    return f"has ended ({_how(code)})"
 
 
 def created(process: psutil.Process) -> float | None:
@@ -124,12 +144,17 @@ def end(processes: Iterable[psutil.Process], *, hurry: Callable[[], bool] = lamb
     while (alive := list(filter(lives, alive))) and time.monotonic() < deadline and not hurry():
         time.sleep(0.02)
     for process in leaders:
-        # Also for those that ended: nothing of their group may outlive them. macOS refuses it for a group of zombies.
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)
+        # Also for those that ended: nothing of their group may outlive them.
+        _kill_group(process)
     deadline = time.monotonic() + DEATH_WITHIN
     while (alive := list(filter(lives, alive))) and time.monotonic() < deadline:
         time.sleep(0.01)
+
+
+def _kill_group(leader: psutil.Process) -> None:
+    # macOS refuses it for a group of zombies.
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(leader.pid, signal.SIGKILL)
 
 
 def lives(process: psutil.Process) -> bool:

@@ -5,7 +5,9 @@ import re
 import socket
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
+from urllib.parse import urlsplit
 
 from celeryctl.errors import LocalServerError, NoWorkerError
 from celeryctl.local.children import Children
@@ -39,6 +41,9 @@ class Crew(Children):
             self.check()
             if time.monotonic() > deadline:
                 raise LocalServerError("the local source APIs do not start", why=child.said(), fix="celeryctl logs api")
+        # Started again it has to be found where it was.
+        port = str(urlsplit(found["USERS_URL"]).port)
+        self._children["api"] = replace(child, arguments=("api", "--port", port, "--users", str(users)))
         return found
 
     def start_workers(self, count: int) -> None:

@@ -8,7 +8,7 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ import psycopg2
 from celeryctl import home as homes
 from celeryctl.errors import LocalServerError
 from celeryctl.home import distrust, lock, write_private
+from celeryctl.local.ports import free_port
 from celeryctl.local.postmaster import Postmaster
 
 logger = logging.getLogger(__name__)
@@ -32,11 +33,11 @@ CLIENTS = "SELECT FROM pg_stat_activity WHERE backend_type = 'client backend' AN
 class Postgres:
     """The server whose data belong to this home. Making the object touches nothing."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, *, ports: Callable[[], int] = free_port) -> None:
         self.home = home.absolute()
         self.users = self.home / "postgres.users"
         self._password = self.home / "postgres" / "password"
-        self._server = Postmaster(self.home)
+        self._server = Postmaster(self.home, ports=ports)
 
     @property
     def log(self) -> Path:

@@ -1,6 +1,8 @@
 """The database and the broker of an `up`: embedded ones, started and stopped here, unless settings name others."""
 
+from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 
 from celeryctl.datasets import further
 from celeryctl.errors import CeleryctlError
@@ -8,6 +10,7 @@ from celeryctl.home import lock
 from celeryctl.local.access import LOCAL
 from celeryctl.local.postgres import DATABASE, Postgres
 from celeryctl.local.postmaster import Postmaster
+from celeryctl.local.restarts import Kept
 from celeryctl.local.valkey import Valkey
 from celeryctl.pipeline.context import Context
 from celeryctl.storage import schema
@@ -25,6 +28,7 @@ class Servers:
         self.own_database = context.settings.environment.own("DATABASE_URL")
         self.own_broker = context.settings.environment.own("REDIS_URL")
         self._started: set[str] = set()
+        self._port = 0
 
     def start_broker(self) -> str:
         """The broker's URL. Raises LocalServerError."""
@@ -40,6 +44,7 @@ class Servers:
             return
         self._lease.enter_context(lock(self._postgres.users, shared=True))
         self._postgres.ensure()
+        self._port = self._postmaster.port or 0
         self._started.add("postgres")
 
     def prepare(self, *, local: bool) -> str:
@@ -63,6 +68,17 @@ class Servers:
                     f"{name} has ended", why="nobody here has asked it to", fix=f"celeryctl logs {name}"
                 )
 
+    def kept(self) -> list[Kept]:
+        """The embedded servers, each to be started again where it was. Those of others may come and go."""
+        servers = {
+            "postgres": Kept("postgres", partial(_ended, lambda: self._postmaster.alive), self._start_database_again),
+            "valkey": Kept("valkey", partial(_ended, lambda: self._valkey.alive), self._valkey.start_again),
+        }
+        return [servers[name] for name in sorted(self._started)]
+
+    def _start_database_again(self) -> None:
+        Postgres(self._context.settings.home, ports=lambda: self._port).ensure()
+
     def stop(self) -> None:
         """Stop what was started here. PostgreSQL stays while others are connected: who goes last stops it."""
         close()
@@ -72,3 +88,7 @@ class Servers:
             self._lease.close()
             if not self.own_database:
                 self._postgres.stop_if_unused()
+
+
+def _ended(alive: Callable[[], bool]) -> str | None:
+    return None if alive() else "has ended, and nobody here has asked it to"

@@ -20,6 +20,7 @@ from celeryctl.local.choose import Choice, Wish
 from celeryctl.local.crew import Crew
 from celeryctl.local.follow import Follower, Teller
 from celeryctl.local.interrupt import AskedToEndError, Interrupt
+from celeryctl.local.restarts import Restarts
 from celeryctl.local.servers import Servers
 from celeryctl.local.state import State, shared, sweep
 from celeryctl.pipeline import orders
@@ -71,6 +72,8 @@ class Up:
         self._state = State(context.settings.home)
         self._servers = Servers(context)
         self._crew = Crew(context, interrupt, changed=self._state.processes)
+        self._restarts = Restarts(teller.restarting)
+        self._ready = False
 
     def run(self) -> int:
         """Start everything, and end everything that was started, whatever happens in between."""
@@ -116,14 +119,19 @@ class Up:
         # In this order: who waits for the one, in another process, shows the other.
         self._teller.ready(time.time() - psutil.Process().create_time())
         self._state.write(ready=True)
+        self._ready = True
         if self._wanted.once:
             return self._round(app, follower, first, order.followers)
         while True:
             follower.look()
 
     def _check(self) -> None:
-        self._crew.check()
-        self._servers.check()
+        """Start again what ends once all has been at work; what does not get that far would not the next time."""
+        if self._ready:
+            self._restarts.look([*self._servers.kept(), *self._crew.kept()])
+        else:
+            self._crew.check()
+            self._servers.check()
 
     def _round(self, app: "App", follower: Follower, first: uuid.UUID, followers: tuple[str, ...]) -> int:
         """Wait until the run and those that follow it have ended, then show where things stand."""

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import psutil
 import redis
@@ -61,13 +62,27 @@ class Valkey:
         self.stop()
         self._folder.mkdir(mode=0o700, exist_ok=True)
         for _ in range(PORTS_TO_TRY):
-            if url := self._launch(executable, self._ports()):
+            if url := self._launch(executable, self._ports(), secrets.token_hex(32)):
                 return url
-        why = self._last_words()
-        raise LocalServerError("the embedded Valkey does not start", why=why, fix=f"less {shlex.quote(str(self.log))}")
+        raise self._refusal()
 
-    def _launch(self, executable: Path, port: int) -> str | None:
-        password = secrets.token_hex(32)
+    def start_again(self) -> None:
+        """Start it where it was, with the password that it had, after it has ended. Raises LocalServerError."""
+        state = self._read()
+        if state is None:
+            raise self._refusal()
+        place = urlsplit(state["url"])
+        self.stop()
+        if not self._launch(wheels.valkey(), place.port or 0, place.password or ""):
+            # What it has to know to be tried once more.
+            write_private(self._state, json.dumps({"url": state["url"]}))
+            raise self._refusal()
+
+    def _refusal(self) -> LocalServerError:
+        fix = f"less {shlex.quote(str(self.log))}"
+        return LocalServerError("the embedded Valkey does not start", why=self._last_words(), fix=fix)
+
+    def _launch(self, executable: Path, port: int, password: str) -> str | None:
         url = f"redis://:{password}@127.0.0.1:{port}/0"
         write_private(self._folder / "valkey.conf", CONFIGURATION.format(port=port, password=password))
         # Known before it runs: were we killed in between, the next start could still end it.

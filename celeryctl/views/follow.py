@@ -88,6 +88,12 @@ class Lines:
         now = f"{datetime.now().astimezone():%H:%M:%S}"
         self._say(f"{now}  {error or 'the database answers again'}", "red" if error else "green")
 
+    def restarting(self, name: str, how: str, pause: float) -> None:
+        """Something has ended by itself, and is started again after so many seconds."""
+        now = f"{datetime.now().astimezone():%H:%M:%S}"
+        when = f"in {pause:g} s" if pause else "at once"
+        self._say(f"{now}  {name} {how}; it is started again {when}. See: celeryctl logs {name}", "red")
+
     def stats(self, document: dict[str, Any]) -> None:
         """Where things stand."""
         self._end_progress()

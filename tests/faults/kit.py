@@ -101,7 +101,10 @@ class Stage:
         return started
 
     def beat(self) -> Process:
-        return self.program("beat", "celeryctl", "beat")
+        """Start a beat, and wait until it has found all that it refuses to start without."""
+        started = self.program("beat", "celeryctl", "beat")
+        started.assert_says("beat: Starting", within=60)
+        return started
 
     def fetch(self, *words: str) -> Process:
         """Start a client that waits."""

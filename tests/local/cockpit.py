@@ -91,7 +91,11 @@ class Cockpit:
         return found
 
     def child(self, name: str) -> psutil.Process:
-        return psutil.Process(next(one["pid"] for one in self.document()["processes"] if one["name"] == name))
+        return psutil.Process(self.pid(name))
+
+    def pid(self, name: str) -> int:
+        """A child's pid, whether it still lives or not."""
+        return next(int(one["pid"]) for one in self.document()["processes"] if one["name"] == name)
 
     def left(self) -> list[psutil.Process]:
         """Every process of this machine that works in the folder or in that of its database."""

@@ -33,6 +33,10 @@ def family(up: "subprocess.Popen[str]", cockpit: Cockpit) -> set[psutil.Process]
     return {*psutil.Process(up.pid).children(recursive=True), server, *server.children(recursive=True)}
 
 
+def valkey(processes: set[psutil.Process]) -> psutil.Process:
+    return next(one for one in processes if one.name() == "valkey-server")
+
+
 def living(processes: set[psutil.Process]) -> list[psutil.Process]:
     return [one for one in processes if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
 
@@ -123,26 +127,54 @@ def test_a_killed_one_is_cleaned_up_by_the_next_and_by_down(cockpit: Cockpit) ->
 
 
 @pytest.mark.slow
-def test_a_child_that_dies_ends_it_with_its_name(cockpit: Cockpit) -> None:
-    up = cockpit.up()
-    processes = family(up, cockpit)
-    cockpit.child("worker1").kill()
-    _, err = up.communicate(timeout=60)
-    assert up.returncode == 1
-    assert err.startswith("Error: worker1 has ended (by SIGKILL)\n  why: ")
-    assert err.endswith("  fix: celeryctl logs worker1\n")
-    assert not living(processes)
+@pytest.mark.parametrize("name", ["api", "worker1", "beat"])
+def test_a_child_that_dies_is_started_again(cockpit: Cockpit, name: str) -> None:
+    up = cockpit.filled()
+    cockpit.until_beat()
+    before = family(up, cockpit)
+    killed = cockpit.child(name)
+    below = {killed, *killed.children(recursive=True)}
+    killed.kill()
+    eventually(lambda: cockpit.pid(name) != killed.pid)
+    eventually(lambda: not living(below))
+    done = cockpit.run("fetch", "all", "--refresh")
+    assert done.returncode == 0, done
+    _, out, err = ended(up)
+    assert (up.returncode, err) == (0, "")
+    assert f"{name} has ended (by SIGKILL); it is started again at once. See: celeryctl logs {name}" in out
+    assert not living(before)
+    assert not cockpit.left()
 
 
 @pytest.mark.slow
-def test_a_server_that_dies_ends_it_with_its_name(cockpit: Cockpit) -> None:
-    up = cockpit.up()
-    processes = family(up, cockpit)
-    next(one for one in processes if one.name() == "valkey-server").kill()
-    _, err = up.communicate(timeout=60)
-    assert up.returncode == 1
-    assert "valkey has ended" in err
-    assert not living(processes)
+@pytest.mark.parametrize("name", ["valkey", "postgres"])
+def test_an_embedded_server_that_dies_is_started_again_where_it_was(cockpit: Cockpit, name: str) -> None:
+    up = cockpit.filled()
+    before, settings = family(up, cockpit), cockpit.document()["settings"]
+    server = postmaster(cockpit.home) if name == "postgres" else valkey(before)
+    server.kill()
+    eventually(lambda: cockpit.run("fetch", "all", "--refresh").returncode == 0, within=90)
+    assert cockpit.document()["settings"] == settings
+    _, out, err = ended(up)
+    assert (up.returncode, err) == (0, "")
+    assert f"{name} has ended, and nobody here has asked it to; it is started again at once" in out
+    assert not living(before)
+    assert not cockpit.left()
+
+
+@pytest.mark.slow
+def test_what_ends_again_and_again_is_given_longer_pauses_in_which_ctrl_c_is_heard(cockpit: Cockpit) -> None:
+    up = cockpit.filled()
+    for _ in range(4):
+        killed = cockpit.child("beat")
+        killed.kill()
+        eventually(lambda killed=killed: cockpit.pid("beat") != killed.pid)  # type: ignore[misc]
+    cockpit.child("beat").kill()
+    code, out, err = ended(up)
+    assert (code, err) == (0, ""), out
+    pauses = [line.split("again ")[1].split(".")[0] for line in out.splitlines() if "beat has ended" in line]
+    assert pauses[:4] == ["at once", "in 1 s", "in 2 s", "in 4 s"]
+    assert not cockpit.left()
 
 
 @pytest.mark.slow
