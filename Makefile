@@ -30,7 +30,7 @@ if sys.platform != "darwin" and platform.libc_ver()[0] != "glibc":
 endef
 export advice
 
-.PHONY: run test test-all lint bench cassettes pictures readme sbom lock help
+.PHONY: run test test-all lint bench chaos cassettes pictures readme sbom lock help
 
 run: .venv/.run ## start the whole cluster here: broker, database, workers, schedule (options: make run ARGS="--flower")
 	@exec $(BIN)/celeryctl up $(ARGS)
@@ -50,6 +50,9 @@ lint: .venv/.dev ## check style, types, layers, and that the README is up to dat
 
 bench: .venv/.dev ## measure speed, memory and database time, and write benchmarks/results.md (try it: make bench ARGS="--quick")
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+chaos: .venv/.dev ## kill workers at random under a fetch, and look whether all is there (options: CHAOS_SEED, CHAOS_KILLS, CHAOS_USERS)
+	@$(BIN)/pytest tests/faults/test_storm.py
 
 cassettes: .venv/.dev ## record the sources' answers again, from the live APIs
 	@$(BIN)/python tests/record.py
