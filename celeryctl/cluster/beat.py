@@ -47,6 +47,7 @@ class LedgerScheduler(Scheduler):  # type: ignore[misc]
                 reconcile_once(self.app)
                 return min(TICK, self._open_due())
             self._say("stands by: another beat is active")
+            heartbeat.unseat(self._connection, lock=LEADER)
         except CeleryctlError as exc:
             self._say(f"waits: {exc}")
         return TICK

@@ -22,6 +22,13 @@ INSERT INTO beats AS b (name, seen_at, active) VALUES (%s, now(), %s)
 ON CONFLICT (name) DO UPDATE SET seen_at = now(), active = excluded.active
 WHERE b.active <> excluded.active OR b.seen_at < now() - interval '4 seconds'
 """
+# A process that is stopped keeps its connection, and with it the lock.
+UNSEAT = """
+SELECT pg_terminate_backend(l.pid) FROM pg_locks l JOIN pg_database d ON d.oid = l.database
+WHERE l.locktype = 'advisory' AND l.classid = 0 AND l.objid = %s AND l.granted AND d.datname = current_database()
+  AND NOT EXISTS (SELECT FROM beats WHERE active AND seen_at > now() - %s * interval '1 second')
+"""
+SILENCE = 8.0  # seconds; an active beat shows itself within six
 
 
 def beat(url: str, *, name: str, active: int, concurrency: int, rss: int) -> None:
@@ -39,6 +46,11 @@ def gone(url: str, *, name: str) -> None:
 def ticked(connection: Any, *, name: str, active: bool) -> None:
     """Say over beat's own connection that it lives. Raises DatabaseUnreachableError."""
     _execute(connection, TICKED, (name, active))
+
+
+def unseat(connection: Any, *, lock: int) -> None:
+    """Take the advisory lock from an active beat that has fallen silent. Raises DatabaseUnreachableError."""
+    _execute(connection, UNSEAT, (lock, SILENCE))
 
 
 def ended(connection: Any, *, name: str) -> None:

@@ -201,7 +201,7 @@ def test_without_a_broker_it_says_what_the_ledger_knows(desk: Desk) -> None:
         ("status = 'failed', error = '503 from there'", "failed", "given up: 503 from there", "celeryctl fetch users"),
         ("status = 'cancelled'", "cancelled", "cancelled it", "celeryctl fetch users"),
         ("status = 'succeeded', created = 7", "succeeded", "7 new", "celeryctl runs"),
-        ("status = 'partial', rejected = 2", "partial", "2 records were set aside", "misses"),
+        ("status = 'partial', rejected = 2", "partial", "2 records were set aside", "celeryctl failed users"),
     ],
 )
 def test_a_run_that_is_over_tells_how_it_ended(desk: Desk, changes: str, state: str, part: str, following: str) -> None:
