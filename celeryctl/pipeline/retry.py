@@ -44,9 +44,9 @@ def chosen(datasets: Datasets, words: Sequence[str], *, everything: bool) -> dic
     asked: dict[str, list[str]] = {}
     for name, _, key in (word.partition("/") for word in words):
         asked.setdefault(orders.named(datasets, name), []).append(key)
-    for name, keys in asked.items():
-        for key in sorted(set(keys) - set(failures.keys(name))):
-            raise CeleryctlError(f"there is no failure {name}/{key}", why="nothing was changed", fix="celeryctl failed")
+    unknown = [f"{name}/{key}" for name, keys in asked.items() for key in sorted({*keys} - {*failures.keys(name)})]
+    if unknown:
+        raise CeleryctlError(f"there is no failure {unknown[0]}", why="nothing was changed", fix="celeryctl failed")
     return asked
 
 

@@ -36,9 +36,16 @@ def test_a_worker_killed_in_mid_batch(victim: str, tmp_path: Path, recovery: Rec
     assert "Traceback" not in client.text
 
 
-def test_a_child_that_does_not_begin_with_its_task_is_replaced(tmp_path: Path, recovery: Recovery) -> None:
+@pytest.mark.parametrize("reconnects", [0, 2])
+def test_a_child_that_does_not_begin_with_its_task_is_replaced(
+    reconnects: int, tmp_path: Path, recovery: Recovery
+) -> None:
     with new_stage(tmp_path) as stage:
         worker = stage.worker("first")
+        for number in range(reconnects):
+            stage.broker.stop()
+            stage.broker.start()
+            worker.assert_says("Connected to ", times=number + 2, within=60)
         for child in children(worker):
             child.suspend()
         client = stage.fetch("all")

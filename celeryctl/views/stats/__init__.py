@@ -110,7 +110,7 @@ def _foot(document: Document | None, status: Status | None, width: int) -> Text:
     if status and status.helps:
         return Text(status.foot)
     told = f"Next: celeryctl {advice(document, status.old if status else ())}" if document else ""
-    return spread(Text(told, "bold" if status else "dim"), Text(status.foot if status else "", "dim"), width)
+    return spread(plain(told, "bold" if status else "dim"), Text(status.foot if status else "", "dim"), width)
 
 
 def _in_ascii(line: Text) -> Text:
