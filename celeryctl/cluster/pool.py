@@ -11,6 +11,7 @@ import signal
 from contextlib import suppress
 from typing import Any
 
+from celery.concurrency.asynpool import SCHED_STRATEGY_FAIR
 from celery.worker import state
 
 logger = logging.getLogger(__name__)
@@ -24,21 +25,24 @@ class PoolWatch:
 
     def __init__(self, consumer: Any) -> None:
         self._pool: Any = getattr(consumer.pool, "_pool", None)
-        self._seen: dict[str, int] = {}
-        if hasattr(self._pool, "_waiting_to_start"):
+        self._seen: dict[str, tuple[int, set[int]]] = {}
+        # Others hand tasks to processes that are busy.
+        if getattr(self._pool, "sched_strategy", None) == SCHED_STRATEGY_FAIR:
             consumer.timer.call_repeatedly(LOOK, self.look)
 
     def look(self) -> None:
-        """End the free processes where a task has waited too long: the pool replaces them, and hands it out again."""
+        """End what was free all the time that a task has waited: the pool replaces it, and hands the task out again."""
         free = self._free()
-        waiting = {one.id for one in state.reserved_requests if not one.time_start} if free else set()
-        self._seen = {task_id: self._seen.get(task_id, 0) + 1 for task_id in waiting}
-        stuck = sum(looks >= PATIENCE for looks in self._seen.values())
+        waiting = [one.id for one in state.reserved_requests if not one.time_start]
+        before = {task_id: self._seen.get(task_id, (0, free)) for task_id in waiting}
+        self._seen = {task_id: (looks + 1, then & free) for task_id, (looks, then) in before.items()}
+        stuck = [then for looks, then in self._seen.values() if looks >= PATIENCE and then]
         if not stuck:
             return
-        logger.warning("%d tasks were not begun though %d processes are free: those are replaced", stuck, len(free))
+        idle = set.union(*stuck)
+        logger.warning("%d tasks were not begun though processes are free: %d are replaced", len(stuck), len(idle))
         self._seen = {}
-        for pid in free:
+        for pid in idle:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 

@@ -35,7 +35,7 @@ class Teller(Protocol):
 
 
 class Follower:
-    """Tells of every run that ends from now on. ``check`` raises when something has ended that should not."""
+    """Tells of every run that ends from now on. ``check`` is called at every look."""
 
     def __init__(self, context: Context, teller: Teller, interrupt: Interrupt, *, check: Callable[[], None]) -> None:
         self._sources = context.settings.sources

@@ -47,7 +47,7 @@ class Restarts:
     def _start(self, one: Kept, history: _History) -> None:
         try:
             one.start()
-        except CeleryctlError as exc:
+        except (CeleryctlError, OSError) as exc:
             self._note(one.name, history, f"cannot be started: {exc}")
         else:
             history.began, history.due = self._clock(), None

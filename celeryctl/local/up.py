@@ -126,8 +126,8 @@ class Up:
             follower.look()
 
     def _check(self) -> None:
-        """Start again what ends once all has been at work; what does not get that far would not the next time."""
-        if self._ready:
+        """Start again what ends once all has been at work; before, and in a round that is waited for, raise."""
+        if self._ready and not self._wanted.once:
             self._restarts.look([*self._servers.kept(), *self._crew.kept()])
         else:
             self._crew.check()

@@ -1,7 +1,6 @@
 """A record that cannot be stored, and what is kept of it to be tried again: nothing that might be a card number."""
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +9,7 @@ from celeryctl.logs import HIDDEN, mask
 from celeryctl.storage.row import EncryptedField
 
 LARGEST = 65_536  # bytes of JSON
+FEWEST = 13  # digits of a card number (ISO/IEC 7812 has 19 at most, issuers 13 at least)
 DEEPEST = 100  # levels; a database that is asked to read more of them refuses the batch
 
 
@@ -28,14 +28,17 @@ class Rejection:
 def payload(dataset: Dataset, raw: bytes) -> str | None:
     """The record as JSON in ASCII; None where it is none, too large or too deep.
 
-    Card numbers and secrets are hidden. Of a data set that encrypts a column every value with a digit in it is: it may
-    be a part of a card's number, its verification code or its date.
+    Hidden are texts and lists with as many digits as a card number has, and what `mask` knows as a secret. Of a data
+    set that encrypts a column every value with a digit in it is: it may be a part of a card's number, its verification
+    code or its date.
     """
     if len(raw) > LARGEST:
         return None
     sealed = any(isinstance(column, EncryptedField) for column in dataset.model._meta.sorted_fields)
     try:
-        kept = json.dumps(_hidden(json.loads(raw), _without_digits if sealed else mask, DEEPEST), allow_nan=False)
+        hidden = _hidden(json.loads(raw), 1 if sealed else FEWEST, DEEPEST)
+        kept = mask(json.dumps(hidden, allow_nan=False))
+        json.loads(kept)  # masked, it may be JSON no longer
     except (ValueError, RecursionError):
         return None
     return kept if len(kept) <= LARGEST else None
@@ -46,20 +49,25 @@ def suffices(kept: str | None) -> bool:
     return kept is not None and HIDDEN not in kept
 
 
-def _hidden(value: Any, hide: Callable[[str], str], levels: int) -> Any:
-    """The value, in its lists and objects, too; a number that is not to be shown becomes a text."""
+def _hidden(value: Any, digits: int, levels: int) -> Any:
+    """The value without what holds so many digits or more, in its lists and objects, too."""
     if not levels:
         raise ValueError("nested too deeply")
     match value:
         case dict():
-            return {hide(name): _hidden(one, hide, levels - 1) for name, one in value.items()}
+            return {_shown(name, digits): _hidden(one, digits, levels - 1) for name, one in value.items()}
+        case list() if _digits("".join(str(one) for one in value if not isinstance(one, dict | list))) >= digits:
+            return [_hidden(one, 1, levels - 1) for one in value]
         case list():
-            return [_hidden(one, hide, levels - 1) for one in value]
+            return [_hidden(one, digits, levels - 1) for one in value]
         case None | bool():
             return value
-    text = hide(str(value))
-    return value if text == str(value) else text
+    return value if _digits(str(value)) < digits else HIDDEN
 
 
-def _without_digits(text: str) -> str:
-    return HIDDEN if any(character.isdigit() for character in text) else mask(text)
+def _shown(text: str, digits: int) -> str:
+    return text if _digits(text) < digits else HIDDEN
+
+
+def _digits(text: str) -> int:
+    return sum(map(str.isdigit, text))

@@ -22,12 +22,13 @@ CHUNK = 500  # failures in one transaction
 class Retried:
     """How many records could be ``stored`` at once, and of how many each data set's source is to be asked again.
 
-    ``runs`` ask for them; their ``batches`` are to be announced.
+    ``runs`` ask for them; their ``batches`` are to be announced. Those ``joined`` were under way, and may be past them.
     """
 
     stored: int = 0
     asked: dict[str, int] = field(default_factory=dict)
     runs: list[Run] = field(default_factory=list)
+    joined: list[Run] = field(default_factory=list)
     batches: list[int] = field(default_factory=list)
 
 
@@ -53,48 +54,66 @@ def chosen(datasets: Datasets, words: Sequence[str], *, everything: bool) -> dic
 def retry(pipeline: Pipeline, wanted: Mapping[str, Sequence[str]], *, ask: bool) -> Retried:
     """Try again these keys of these data sets; those that are no failures by now are passed over.
 
-    With ``ask`` runs are opened for what cannot be stored at once, else the next ones ask for it. Raises DatasetError
-    where a data set's own code is at fault; its failures stay as they are.
+    What is stored counts as fetched now. With ``ask`` a run is opened for what cannot be stored at once, or the one
+    that is under way joined; else the next one asks for it. Raises DatasetError where a data set's own code is at
+    fault; what was done until then stays done.
     """
     done = Retried()
     for name, keys in wanted.items():
+        asked = 0
         for first in range(0, len(keys), CHUNK):
-            chunk = keys[first : first + CHUNK]
-            try:
-                stored, asked = _retry(pipeline, pipeline.datasets[name], chunk, store=True)
-            except RefusedError:  # one of them is not to the database's taste
-                stored, asked = _retry(pipeline, pipeline.datasets[name], chunk, store=False)
+            stored, left = _retry_chunk(pipeline, pipeline.datasets[name], keys[first : first + CHUNK])
             done.stored += stored
-            if asked:
-                done.asked[name] = done.asked.get(name, 0) + asked
-    for name in pipeline.datasets if ask else ():
-        if name in done.asked:
+            asked += left
+        if asked:
+            done.asked[name] = asked
+        if asked and ask:
             opened = orders.begin(pipeline, orders.order(pipeline.datasets, name, trigger="command"))
             done.runs.append(opened.run)
+            done.joined += [opened.run] * opened.joined
             done.batches += opened.batches
     return done
 
 
+def _retry_chunk(pipeline: Pipeline, dataset: Dataset, keys: Sequence[str]) -> tuple[int, int]:
+    """How many were stored, and how many are to be asked for. One by one where they cannot be stored together."""
+    try:
+        return _retry(pipeline, dataset, keys, store=True)
+    except (RefusedError, _ChangedError):
+        if len(keys) == 1:
+            return _retry(pipeline, dataset, keys, store=False)
+    each = [_retry_chunk(pipeline, dataset, [key]) for key in keys]
+    return sum(stored for stored, _ in each), sum(left for _, left in each)
+
+
 def _retry(pipeline: Pipeline, dataset: Dataset, keys: Sequence[str], *, store: bool) -> tuple[int, int]:
-    """How many were stored, and how many are to be asked for."""
+    """Rows first, then misses, as batches do it; what has come in between is newer, and undoes it all."""
     with transaction():
-        taken = failures.take(dataset.name, keys)
-        stored = _store(pipeline, dataset, taken) if store else set()
-        failures.forget(dataset.name, list(stored))
-        left = [one.key for one in taken if one.key not in stored]
-        failures.ask_again(dataset.name, left)
+        kept = failures.among(dataset.name, keys)
+        stored = _store(pipeline, dataset, kept) if store else []
+        if failures.forget(dataset.name, stored) != len(stored):
+            raise _ChangedError
+        left = [one for one in kept if one not in stored]
+        failures.ask_again(dataset.name, [one.key for one in left])
     return len(stored), len(left)
 
 
-def _store(pipeline: Pipeline, dataset: Dataset, taken: Sequence[failures.Taken]) -> set[str]:
-    """Store those whose payload is a good record by now. Returns their keys."""
-    rows, stored = Rows(dataset.model, dataset.key), set[str]()
-    for one in taken:
-        if one.payload is None or not suffices(one.payload):
+class _ChangedError(Exception):
+    """Somebody else has tried one of them meanwhile."""
+
+
+def _store(pipeline: Pipeline, dataset: Dataset, kept: Sequence[failures.Kept]) -> list[failures.Kept]:
+    """Store those whose payload is a good record by now, and return them.
+
+    Not those that are known by their place in a listing alone: their record may have come from another place since.
+    """
+    rows, stored = Rows(dataset.model, dataset.key), list[failures.Kept]()
+    for one in kept:
+        if one.payload is None or not suffices(one.payload) or not one.key.isdecimal():
             continue
         (result,) = decode(dataset, f"[{one.payload}]".encode())
         if not isinstance(result, Rejection):
             rows.add([result[1]], [one.user_id] if one.user_id is not None else [])
-            stored.add(one.key)
+            stored.append(one)
     upsert(rows, pipeline.keyring)
     return stored

@@ -4,10 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-import peewee
-
 from celeryctl.storage.database import database, session
-from celeryctl.storage.ledger import Miss
 
 LISTED = """
 SELECT dataset, key, user_id, outcome, reasons, attempts, tried_at, next_try, count(*) OVER () FROM misses
@@ -15,9 +12,19 @@ WHERE outcome IN ('rejected', 'failed') AND (%(dataset)s::text IS NULL OR datase
 ORDER BY tried_at DESC, dataset, key LIMIT %(limit)s
 """
 KEYS = "SELECT key FROM misses WHERE outcome IN ('rejected', 'failed') AND dataset = %s ORDER BY key"
-TAKE = """
-SELECT key, user_id, payload::text FROM misses
-WHERE outcome IN ('rejected', 'failed') AND dataset = %s AND key = ANY (%s) ORDER BY key FOR UPDATE
+AMONG = """
+SELECT key, user_id, tried_at, payload::text FROM misses
+WHERE outcome IN ('rejected', 'failed') AND dataset = %s AND key = ANY (%s) ORDER BY key
+"""
+FORGET = """
+DELETE FROM misses m USING unnest(%s::text[], %s::timestamptz[]) AS k (key, tried_at)
+WHERE m.dataset = %s AND m.key = k.key AND m.tried_at = k.tried_at
+"""
+# In the order of the keys, as batches lock them.
+ASK_AGAIN = """
+WITH these AS MATERIALIZED (
+  SELECT key FROM misses WHERE dataset = %(dataset)s AND key = ANY (%(keys)s) ORDER BY key FOR UPDATE)
+UPDATE misses m SET next_try = now(), attempts = 0 FROM these WHERE m.dataset = %(dataset)s AND m.key = these.key
 """
 
 
@@ -41,11 +48,12 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
-    """A miss that is to be tried again, and nobody else's until the transaction ends."""
+class Kept:
+    """What is kept of a failure."""
 
     key: str
     user_id: int | None
+    tried_at: datetime
     payload: str | None
 
 
@@ -62,17 +70,17 @@ def keys(dataset: str) -> list[str]:
         return [key for (key,) in database.execute_sql(KEYS, (dataset,)).fetchall()]
 
 
-def take(dataset: str, among: Sequence[str]) -> list[Taken]:
+def among(dataset: str, wanted: Sequence[str]) -> list[Kept]:
     """Those of them that there are."""
-    return [Taken(*row) for row in database.execute_sql(TAKE, (dataset, list(among))).fetchall()]
+    return [Kept(*row) for row in database.execute_sql(AMONG, (dataset, list(wanted))).fetchall()]
 
 
-def ask_again(dataset: str, among: Sequence[str]) -> None:
+def ask_again(dataset: str, wanted: Sequence[str]) -> None:
     """Let the next run ask for them, as if for the first time."""
-    these = (Miss.dataset == dataset, Miss.key.in_(among))
-    Miss.update(next_try=peewee.fn.now(), attempts=0).where(*these).execute()
+    database.execute_sql(ASK_AGAIN, {"dataset": dataset, "keys": list(wanted)})
 
 
-def forget(dataset: str, among: Sequence[str]) -> None:
-    """They are failures no longer."""
-    Miss.delete().where(Miss.dataset == dataset, Miss.key.in_(among)).execute()
+def forget(dataset: str, kept: Sequence[Kept]) -> int:
+    """They are failures no longer. Returns of how many that is true: those that were tried meanwhile stay."""
+    parameters = ([one.key for one in kept], [one.tried_at for one in kept], dataset)
+    return int(database.execute_sql(FORGET, parameters).rowcount)

@@ -24,11 +24,11 @@ WHERE b.active <> excluded.active OR b.seen_at < now() - interval '4 seconds'
 """
 # A process that is stopped keeps its connection, and with it the lock.
 UNSEAT = """
-SELECT pg_terminate_backend(l.pid) FROM pg_locks l JOIN pg_database d ON d.oid = l.database
-WHERE l.locktype = 'advisory' AND l.classid = 0 AND l.objid = %s AND l.granted AND d.datname = current_database()
-  AND NOT EXISTS (SELECT FROM beats WHERE active AND seen_at > now() - %s * interval '1 second')
+SELECT pg_terminate_backend(l.pid) FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
+WHERE l.locktype = 'advisory' AND l.classid = 0 AND l.objid = %s AND l.granted AND a.datname = current_database()
+  AND a.state = 'idle' AND a.state_change < now() - %s * interval '1 second'
 """
-SILENCE = 8.0  # seconds; an active beat shows itself within six
+SILENCE = 10.0  # seconds; an active beat asks every two whether it still leads
 
 
 def beat(url: str, *, name: str, active: int, concurrency: int, rss: int) -> None:
@@ -49,7 +49,7 @@ def ticked(connection: Any, *, name: str, active: bool) -> None:
 
 
 def unseat(connection: Any, *, lock: int) -> None:
-    """Take the advisory lock from an active beat that has fallen silent. Raises DatabaseUnreachableError."""
+    """Take the advisory lock from a holder whose connection is silent. Raises DatabaseUnreachableError."""
     _execute(connection, UNSEAT, (lock, SILENCE))
 
 

@@ -75,7 +75,11 @@ def retried(done: Retried) -> Group:
     """What was done at once, and what is under way."""
     lines = [f"{done.stored:,} stored from what was kept"] * bool(done.stored)
     lines += [f"{count:,} of {name} to be asked for again" for name, count in done.asked.items()]
-    lines += [f"run {str(run.id)[:8]} of {run.dataset} asks for them" for run in done.runs]
+    lines += [f"run {str(run.id)[:8]} of {run.dataset} asks for them" for run in done.runs if run not in done.joined]
+    lines += [
+        f"run {str(run.id)[:8]} of {run.dataset} is under way: what it is past, the next one asks for"
+        for run in done.joined
+    ]
     following = f"tail {str(done.runs[0].id)[:8]}" if done.runs else "failed"
     told = map(plain, lines or ["There was nothing to be tried again."])
     return Group(*told, Text(f"\nNext: celeryctl {following}", "dim"))

@@ -54,7 +54,7 @@ def test_a_child_that_does_not_begin_with_its_task_is_replaced(
         eventually(lambda: not client.lives)
         assert client.end() == 0
         assert worker.lives
-        worker.assert_says("were not begun though 2 processes are free")
+        worker.assert_says("were not begun though processes are free: 2 are replaced")
 
 
 FATAL = """

@@ -13,6 +13,7 @@ class Thing:
 
     def __init__(self) -> None:
         self.lives, self.refusals, self.starts = True, 0, 0
+        self.refusal: Exception = LocalServerError("its port is taken", why="by another", fix="celeryctl down")
 
     def kept(self) -> Kept:
         return Kept("thing", lambda: None if self.lives else "has ended", self.start)
@@ -21,7 +22,7 @@ class Thing:
         self.starts += 1
         if self.refusals:
             self.refusals -= 1
-            raise LocalServerError("its port is taken", why="by another", fix="celeryctl down")
+            raise self.refusal
         self.lives = True
 
 
@@ -78,6 +79,16 @@ def test_after_a_minute_of_life_earlier_ends_are_forgotten() -> None:
     watched.die()
     watched.look(FORGOTTEN + 1)
     assert watched.die() == 0
+
+
+def test_a_machine_that_has_nothing_to_start_it_with_is_waited_for() -> None:
+    watched = Watched()
+    watched.look()
+    watched.thing.lives, watched.thing.refusals, watched.thing.refusal = False, 1, OSError(12, "no memory")
+    watched.look()
+    watched.look(1)
+    assert watched.told[1] == ("thing", "cannot be started: [Errno 12] no memory", 1)
+    assert watched.thing.lives
 
 
 def test_what_cannot_be_started_has_ended_once_more() -> None:

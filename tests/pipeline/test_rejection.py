@@ -32,6 +32,21 @@ def test_a_record_is_kept_as_it_came(record: object) -> None:
     assert suffices(payload(USERS, json.dumps(record).encode()))
 
 
+@pytest.mark.parametrize("mark", [".", "_", "\u2013", "\u00a0", "  ", "/"])
+def test_a_card_number_is_not_kept_however_it_is_spelt(mark: str) -> None:
+    parts = [NUMBER[place : place + 4] for place in range(0, len(NUMBER), 4)]
+    for record in (mark.join(parts), parts, list(map(int, NUMBER)), {"a": parts}):
+        found = payload(USERS, json.dumps(record).encode())
+        assert found is not None
+        assert not any(character.isdigit() for character in found.replace("u2013", "").replace("u00a0", ""))
+
+
+@pytest.mark.parametrize("name", ["password", "secret", "api_key", "authorization"])
+def test_a_secret_is_not_kept(name: str) -> None:
+    assert kept({name: "hunter2 x", "city": "c"}) == {name: "****", "city": "c"}
+    assert kept({name: 7}) in (None, {name: "****"})
+
+
 @pytest.mark.parametrize("number", [NUMBER, int(NUMBER), f"{NUMBER[:4]} {NUMBER[4:]}"])
 @pytest.mark.parametrize("shape", ["{}", '{{"a": [{{"b": {}}}]}}'], ids=["bare", "nested"])
 def test_a_card_number_is_never_kept(number: object, shape: str) -> None:

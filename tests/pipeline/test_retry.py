@@ -1,6 +1,7 @@
 """Failures that are tried again: from what was kept of them, and from their sources."""
 
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
@@ -9,10 +10,12 @@ from faultserver import FaultServer, Reply
 
 from celeryctl.datasets import addresses, users
 from celeryctl.errors import CeleryctlError, DatasetError, UsageError
+from celeryctl.pipeline import orders
+from celeryctl.pipeline import retry as retrying
 from celeryctl.pipeline.engine import Pipeline
 from celeryctl.pipeline.retry import Retried, chosen, retry
 from celeryctl.storage import failures
-from celeryctl.storage.database import database, session
+from celeryctl.storage.database import connect_once, database, session
 from celeryctl.storage.ledger import Miss
 
 from .kit import PLACE, add_users, by_size, fetch, missed, person, stored
@@ -124,6 +127,36 @@ def test_what_came_meanwhile_is_left_alone(make: Make, rejecting: FaultServer) -
         Miss.delete().where(Miss.key == "2").execute()
     assert retry(make(LENIENT), {"users": ["2"]}, ask=True) == Retried()
     assert stored() == [1]
+
+
+def test_what_was_tried_meanwhile_is_newer_than_what_was_kept(
+    make: Make, rejecting: FaultServer, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = retrying._store
+
+    def tried_meanwhile(*arguments: Any) -> list[failures.Kept]:
+        stored = store(*arguments)
+        with closing(connect_once(database_url)) as other, other.cursor() as cursor:
+            cursor.execute("UPDATE misses SET tried_at = now() + interval '1 second' WHERE key = '2'")
+        return stored
+
+    monkeypatch.setattr(retrying, "_store", tried_meanwhile)
+    assert retry(make(LENIENT), {"users": ["2", "3"]}, ask=False) == Retried(stored=1, asked={"users": 1})
+    assert (stored(), sorted(missed())) == ([1, 3], ["2"])
+
+
+def test_what_is_known_by_its_place_alone_is_asked_for(make: Make, rejecting: FaultServer) -> None:
+    with session():
+        Miss.update(key="page 1, record 2").where(Miss.key == "2").execute()
+    assert retry(make(LENIENT), {"users": ["page 1, record 2"]}, ask=False) == Retried(asked={"users": 1})
+    assert stored() == [1]
+
+
+def test_a_run_that_is_under_way_is_joined(make: Make, rejecting: FaultServer) -> None:
+    pipeline = make()
+    under_way = orders.begin(pipeline, orders.order(pipeline.datasets, "users", trigger="test")).run
+    done = retry(pipeline, {"users": ["2"]}, ask=True)
+    assert [run.id for run in done.joined] == [run.id for run in done.runs] == [under_way.id]
 
 
 def test_more_than_one_transaction_holds_are_all_tried(make: Make, server: FaultServer,
