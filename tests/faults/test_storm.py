@@ -5,12 +5,15 @@ CHAOS_SEED, CHAOS_KILLS and CHAOS_USERS make it another storm, or a longer one.
 
 import os
 import random
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
 import pytest
 from cluster.kit import Process, value
 from waiting import eventually
+
+from celeryctl.local.children import lives
 
 from .kit import Recovery, Stage, children, kill, new_stage
 
@@ -49,7 +52,8 @@ def strike(stage: Stage, chance: random.Random, number: int) -> None:
         eventually(lambda: not worker.lives)
         stage.worker(name, log=f"{name}{number}")
     else:
-        kill(chance.choice(whole(worker)))
+        with suppress(ProcessLookupError):  # it has just died of an earlier kill
+            kill(chance.choice(whole(worker)))
         whole(worker)
 
 
@@ -59,4 +63,4 @@ def whole(worker: Process) -> list[psutil.Process]:
 
 
 def living(worker: Process) -> list[psutil.Process]:
-    return [one for one in children(worker) if one.status() != psutil.STATUS_ZOMBIE]
+    return [one for one in children(worker) if lives(one)]
