@@ -55,7 +55,7 @@ def _hidden(value: Any, digits: int, levels: int) -> Any:
         raise ValueError("nested too deeply")
     match value:
         case dict():
-            return {_shown(name, digits): _hidden(one, digits, levels - 1) for name, one in value.items()}
+            return {_hidden(name, digits, 1): _hidden(one, digits, levels - 1) for name, one in value.items()}
         case list() if _digits("".join(str(one) for one in value if not isinstance(one, dict | list))) >= digits:
             return [_hidden(one, 1, levels - 1) for one in value]
         case list():
@@ -63,10 +63,6 @@ def _hidden(value: Any, digits: int, levels: int) -> Any:
         case None | bool():
             return value
     return value if _digits(str(value)) < digits else HIDDEN
-
-
-def _shown(text: str, digits: int) -> str:
-    return text if _digits(text) < digits else HIDDEN
 
 
 def _digits(text: str) -> int:

@@ -172,7 +172,7 @@ def pass_time(seconds: float) -> None:
     eventually(lambda: time.monotonic() > until, within=seconds + 10)
 
 
-def get_over(
+def assert_gets_over(
     strike: Callable[[Stage], None], circumstances: Mapping[str, Any], folder: Path, recovery: Recovery, *, bound: float
 ) -> None:
     """Strike a whole cluster in the midst of its work: it goes on by itself, nobody ends, and it does the next run."""

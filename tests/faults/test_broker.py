@@ -11,7 +11,7 @@ import redis
 from relay import Relay
 from waiting import eventually
 
-from .kit import Recovery, Stage, get_over, new_stage, pass_time
+from .kit import Recovery, Stage, assert_gets_over, new_stage, pass_time
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(500)]
 
@@ -92,7 +92,7 @@ FAULTS: dict[str, tuple[Callable[[Stage], None], dict[str, Any]]] = {
 @pytest.mark.parametrize("fault", FAULTS)
 def test_the_cluster_gets_over_a_broker_that_is(fault: str, tmp_path: Path, recovery: Recovery) -> None:
     strike, circumstances = FAULTS[fault]
-    get_over(strike, circumstances, tmp_path, recovery, bound=BOUND)
+    assert_gets_over(strike, circumstances, tmp_path, recovery, bound=BOUND)
 
 
 def test_a_slow_broker_slows_nothing_down_for_good(tmp_path: Path, recovery: Recovery) -> None:

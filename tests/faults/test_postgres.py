@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from waiting import eventually
 
-from .kit import Recovery, Stage, connected, get_over, new_stage, pass_time
+from .kit import Recovery, Stage, assert_gets_over, connected, new_stage, pass_time
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(500)]
 
@@ -75,7 +75,7 @@ FAULTS: dict[str, tuple[Callable[[Stage], None], dict[str, Any]]] = {
 @pytest.mark.parametrize("fault", FAULTS)
 def test_the_cluster_gets_over_a_database_that_is(fault: str, tmp_path: Path, recovery: Recovery) -> None:
     strike, circumstances = FAULTS[fault]
-    get_over(strike, circumstances, tmp_path, recovery, bound=BOUND)
+    assert_gets_over(strike, circumstances, tmp_path, recovery, bound=BOUND)
 
 
 def test_a_pool_that_is_too_small_queues(tmp_path: Path, recovery: Recovery) -> None:

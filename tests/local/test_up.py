@@ -33,6 +33,15 @@ def family(up: "subprocess.Popen[str]", cockpit: Cockpit) -> set[psutil.Process]
     return {*psutil.Process(up.pid).children(recursive=True), server, *server.children(recursive=True)}
 
 
+def assert_ends_well(up: "subprocess.Popen[str]", cockpit: Cockpit, processes: set[psutil.Process], told: str) -> None:
+    """Asked to end it does, has told that, and leaves nothing."""
+    code, out, err = ended(up)
+    assert (code, err) == (0, "")
+    assert told in out
+    assert not living(processes)
+    assert not cockpit.left()
+
+
 def valkey(processes: set[psutil.Process]) -> psutil.Process:
     return next(one for one in processes if one.name() == "valkey-server")
 
@@ -139,11 +148,8 @@ def test_a_child_that_dies_is_started_again(cockpit: Cockpit, name: str) -> None
     eventually(lambda: not living(below))
     done = cockpit.run("fetch", "all", "--refresh")
     assert done.returncode == 0, done
-    _, out, err = ended(up)
-    assert (up.returncode, err) == (0, "")
-    assert f"{name} has ended (by SIGKILL); it is started again at once. See: celeryctl logs {name}" in out
-    assert not living(before)
-    assert not cockpit.left()
+    told = f"{name} has ended (by SIGKILL); it is started again at once. See: celeryctl logs {name}"
+    assert_ends_well(up, cockpit, before, told)
 
 
 @pytest.mark.slow
@@ -155,11 +161,8 @@ def test_an_embedded_server_that_dies_is_started_again_where_it_was(cockpit: Coc
     server.kill()
     eventually(lambda: cockpit.run("fetch", "all", "--refresh").returncode == 0, within=90)
     assert cockpit.document()["settings"] == settings
-    _, out, err = ended(up)
-    assert (up.returncode, err) == (0, "")
-    assert f"{name} has ended, and nobody here has asked it to; it is started again at once" in out
-    assert not living(before)
-    assert not cockpit.left()
+    told = f"{name} has ended, and nobody here has asked it to; it is started again at once"
+    assert_ends_well(up, cockpit, before, told)
 
 
 @pytest.mark.slow
