@@ -70,8 +70,9 @@ sbom: .venv/tools/bin/cyclonedx-py ## list everything that is shipped, as Cyclon
 	@.venv/tools/bin/cyclonedx-py environment --pyproject pyproject.toml --mc-type application \
 	  --output-reproducible -o sbom.json .venv/shipped/bin/python && echo sbom.json
 
+# With their extras: where the lock names none, pip 23 takes the newest version for what asks for one, not the pinned.
 UV_COMPILE = .venv/tools/bin/uv pip compile --quiet --no-config --universal --python-version 3.11 --generate-hashes \
-  --no-annotate --custom-compile-command "make lock" --group build --upgrade pyproject.toml
+  --no-strip-extras --no-annotate --custom-compile-command "make lock" --group build --upgrade pyproject.toml
 
 lock: .venv/tools/bin/uv ## pin the newest versions that pyproject.toml allows, for every Python and system
 	@$(UV_COMPILE) --extra dev -o requirements-dev.lock
