@@ -101,6 +101,8 @@ class BrokerUnreachableError(UnreachableError):
 class SourceUnreachableError(UnreachableError):
     """A source does not answer."""
 
+    retry_after: float | None = None  # seconds, where the source said so
+
 
 class LocalServerError(UnreachableError):
     """An embedded server does not start."""

@@ -6,7 +6,6 @@ The database is the one of the settings (DATABASE_URL, or a running `celeryctl u
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime
 from typing import Any, cast
 
 from celeryctl.dataset import Dataset
@@ -21,7 +20,6 @@ from celeryctl.storage.upsert import context_of
 from celeryctl.storage.user import User
 
 UNKNOWN = "****"
-
 
 _context: Context | None = None
 
@@ -147,7 +145,7 @@ def stats_of(
             "credit_card_coverage_percent": percent(cards),
             "full_coverage_percent": percent(with_both),
         },
-        "datasets": [_dataset_stats(line, users, stale.get(line.name), found.at) for line in found.datasets],
+        "datasets": [_dataset_stats(line, users, stale.get(line.name), found) for line in found.datasets],
     }
 
 
@@ -157,10 +155,13 @@ def schedule_of(found: snapshot.Snapshot) -> list[dict[str, Any]]:
     return [{name: one[name] for name in names} for one in stats_of(found, stale={}, both=lambda: None)["datasets"]]
 
 
-def _dataset_stats(line: snapshot.DatasetLine, users: int, stale: int | None, now: datetime) -> dict[str, Any]:
+def _dataset_stats(
+    line: snapshot.DatasetLine, users: int, stale: int | None, found: snapshot.Snapshot
+) -> dict[str, Any]:
     dataset, every = context().datasets[line.name], context().settings.sources[line.name].every
     missing = max(0, users - line.rows - line.absent) if dataset.per else 0
-    run = line.last_run
+    run, source = line.last_run, found.source(line.name)
+    alone = source.asks_again_at if source else None
     return {
         "name": line.name,
         "rows": line.rows,
@@ -171,7 +172,7 @@ def _dataset_stats(line: snapshot.DatasetLine, users: int, stale: int | None, no
         "absent": line.absent,
         "paused": line.paused,
         "last_run": run and {"id": run.id, "status": run.status, "at": run.finished_at or run.started_at},
-        "next_due": None if line.paused else due(line.counted_at, every, now),
+        "next_due": None if line.paused else due(line.counted_at, every, found.at, alone),
         "every_seconds": every.total_seconds(),
     }
 

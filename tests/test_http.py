@@ -161,6 +161,15 @@ def test_a_retry_after_beyond_the_deadline_ends_it_at_once_and_says_when(ask: As
     assert meter.requests == 1
 
 
+@pytest.mark.parametrize("storage", [None, "memory://"])
+def test_nobody_waits_here_for_longer_than_a_minute(ask: Ask, meter: Meter, storage: str | None) -> None:
+    budget = RateBudget({}, storage) if storage else None
+    with pytest.raises(SourceUnreachableError) as caught:
+        ask(Reply.text("Retry later", 429, headers={"Retry-After": "61"}), total_timeout=120, budget=budget)
+    assert (meter.requests, caught.value.retry_after) == (1, 61)
+    assert budget is None or budget.paused_for("users") == 0
+
+
 @pytest.mark.parametrize(
     "slow",
     [Reply.json([1] * 50, trickle=0.1), Reply.json([1], trickle_head=0.1), Reply.json([1], delay=9)],

@@ -55,7 +55,7 @@ def test_requirements_txt_installs_the_package_itself() -> None:
 @pytest.mark.parametrize("lock", LOCKS)
 def test_a_lock_names_hashes_and_neither_hosts_nor_paths(lock: str) -> None:
     lines = [line for line in (ROOT / lock).read_text().splitlines() if not line.startswith("#")]
-    pin = re.compile(r"[a-z0-9][a-z0-9-]*==[0-9a-z.]+( ; [\w .'<>=!()]+)? \\")
+    pin = re.compile(r"[a-z0-9][a-z0-9-]*(\[[a-z,]+\])?==[0-9a-z.]+( ; [\w .'<>=!()]+)? \\")
     digest = re.compile(r"    --hash=sha256:[0-9a-f]{64}( \\)?")
     assert [line for line in lines if not pin.fullmatch(line) and not digest.fullmatch(line)] == []
     # A line that does not go on is the last hash of its pin, so every pin has one.

@@ -3,6 +3,7 @@
 from functools import partial
 
 from celeryctl.checks.check import Check, Result
+from celeryctl.checks.databases import TABLES
 from celeryctl.checks.examination import WITHIN
 from celeryctl.checks.patient import Patient
 from celeryctl.dataset import Dataset
@@ -12,12 +13,13 @@ from celeryctl.http.faults import site
 from celeryctl.local import probe
 from celeryctl.pipeline import trial
 from celeryctl.pipeline.rejection import Rejection
+from celeryctl.verdicts.sources import left_alone
 
 
 def checks(patient: Patient) -> list[Check]:
     if patient.fault:
         return []
-    return [
+    asked = [
         Check(
             name=f"source of {name}",
             section="Sources",
@@ -27,6 +29,7 @@ def checks(patient: Patient) -> list[Check]:
         )
         for name, dataset in patient.context.datasets.items()
     ]
+    return [*asked, Check(name="cooling down", section="Sources", run=partial(_cooling, patient), needs=TABLES)]
 
 
 def _ask(patient: Patient, name: str) -> Result:
@@ -38,6 +41,14 @@ def _ask(patient: Patient, name: str) -> Result:
         return Result("unreachable", exc.why, fix)
     finally:
         client.close()
+
+
+def _cooling(patient: Patient) -> Result:
+    told = {name: reason for name in patient.context.datasets if (reason := left_alone(name))}
+    if not told:
+        return Result("ok", "the schedule leaves none alone")
+    fix = f"celeryctl fetch {next(iter(told)).replace('_', '-')}"
+    return Result("warning", "; ".join(f"{name}: {reason.rstrip('.')}" for name, reason in told.items()), fix)
 
 
 def _judge(dataset: Dataset, answer: Answer) -> Result:

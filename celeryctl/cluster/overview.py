@@ -1,6 +1,7 @@
 """Everything that `stats` shows: the database's part, the broker's part, and what could not be had."""
 
 import time
+from datetime import datetime
 from typing import Any
 
 from celeryctl import services
@@ -76,13 +77,12 @@ def collect() -> dict[str, Any]:
 
 
 def _of_cluster(found: Snapshot) -> dict[str, Any]:
-    known = {source.name: source for source in found.sources or []}
     return {
         "at": found.at,
         "database": masked(str(context().settings.database_url)),
         "workers": [_worker(worker) for worker in found.workers or []],
         "beats": [_beat(beat) for beat in found.beats or []],
-        "sources": [_source(name, known.get(name)) for name in context().settings.sources],
+        "sources": [_source(name, found) for name in context().settings.sources],
         "runs": [_run(run) for run in found.runs or []],
         "throughput": {"bucket_seconds": BUCKET, "rows": found.throughput()},
     }
@@ -109,17 +109,27 @@ def _beat(beat: BeatLine) -> dict[str, Any]:
     }
 
 
-def _source(name: str, source: SourceLine | None) -> dict[str, Any]:
-    """How a source answered last: ``ok``, ``failing``, or ``unknown`` when it was never asked."""
-    state = "unknown" if source is None else "failing" if source.error else "ok"
+def _source(name: str, found: Snapshot) -> dict[str, Any]:
+    source = found.source(name)
     return {
         "name": name,
-        "state": state,
+        "state": _state(source, found.at),
         "last_ok": source and source.last_ok,
         "error": source and source.error,
+        "failures": source.failures if source else 0,
+        "asks_again_at": source and source.asks_again_at,
         "latency_seconds": source and source.latency,
         "budget": None,
     }
+
+
+def _state(source: SourceLine | None, now: datetime) -> str:
+    """How a source answered last: ``ok``, ``failing``, ``cooling`` while it is left alone, ``unknown`` if never."""
+    if source is None:
+        return "unknown"
+    if source.asks_again_at and source.asks_again_at > now:
+        return "cooling"
+    return "failing" if source.error else "ok"
 
 
 def _run(run: RunLine) -> dict[str, Any]:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from celeryctl.settings import Settings
 
 REDIRECTS = 5
-LONGEST_PAUSE = 60.0  # seconds
+LONGEST_PAUSE = 60.0  # seconds that anybody waits here because a source says so
 ERROR_BODY = 65_536  # bytes; of an error's body only the beginning is ever shown
 
 
@@ -40,7 +40,8 @@ class _Call:
         return self.until - time.monotonic()
 
     def hopeless(self, error: Exception) -> bool:
-        return isinstance(error, TransientError) and (error.retry_after or 0) >= self.left()
+        asked = error.retry_after or 0.0 if isinstance(error, TransientError) else 0.0
+        return asked >= self.left() or asked > LONGEST_PAUSE
 
     def before_retry(self, details: Any) -> None:
         if details["wait"] >= self.left():
@@ -156,8 +157,8 @@ class Client:
         if not good and not passes(status):
             raise refusal(call.source, "refuses the request", f"{site(call.url)} {text}")
         error = TransientError(f"{text}, not JSON" if good else text, retry_after=retry_after(response.headers))
-        if self._budget and error.retry_after:
-            self._budget.pause(call.source, min(error.retry_after, LONGEST_PAUSE))
+        if self._budget and error.retry_after and error.retry_after <= LONGEST_PAUSE:
+            self._budget.pause(call.source, error.retry_after)
         raise error
 
 
@@ -167,7 +168,7 @@ def _pauses(longest_first: float) -> Generator[float, Any, None]:
     steps = backoff.expo(factor=longest_first, max_value=20 * longest_first)
     next(steps)
     for step in steps:
-        error = yield max(backoff.full_jitter(step), min(error.retry_after or 0.0, LONGEST_PAUSE))
+        error = yield max(backoff.full_jitter(step), error.retry_after or 0.0)
 
 
 def _unreachable(call: _Call, error: TransientError) -> SourceUnreachableError:
@@ -176,4 +177,6 @@ def _unreachable(call: _Call, error: TransientError) -> SourceUnreachableError:
         again = datetime.now(UTC) + timedelta(seconds=error.retry_after)
         why += f"; it may be asked again in {error.retry_after:.0f} s, at {again:%Y-%m-%d %H:%M:%S} UTC"
     fix = f"celeryctl fetch {call.source.replace('_', '-')}    (later)"
-    return SourceUnreachableError(f"the source of {call.source} gives no useful answer", why=why, fix=fix)
+    unreachable = SourceUnreachableError(f"the source of {call.source} gives no useful answer", why=why, fix=fix)
+    unreachable.retry_after = error.retry_after
+    return unreachable

@@ -12,13 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from celeryctl import http
 from celeryctl.dataset import Dataset, Datasets
-from celeryctl.errors import (
-    CeleryctlError,
-    RefusedError,
-    SourceError,
-    SourceUnreachableError,
-    UnreachableError,
-)
+from celeryctl.errors import CeleryctlError, RefusedError, SourceUnreachableError, UnreachableError
 from celeryctl.pipeline.code import code_of
 from celeryctl.pipeline.fetch import assign, chunks, fetch_users
 from celeryctl.pipeline.lanes import Lanes
@@ -114,10 +108,7 @@ class Pipeline:
         return replace(outcome, missed=limited, requests=meter.requests, retries=meter.retries)
 
     def _give_up(self, claim: batches.Claim, meter: http.Meter, error: CeleryctlError) -> list[int]:
-        tried = batches.Outcome(requests=meter.requests, retries=meter.retries)
-        if isinstance(error, SourceError | SourceUnreachableError):
-            sources.failed(claim.run.dataset, str(error))
-        return batches.fail(claim, self.works, tried, error=str(error), exit_code=error.exit_code)
+        return batches.fail(claim, self.works, batches.Outcome(requests=meter.requests, retries=meter.retries), error)
 
     def _break_up(self, claim: batches.Claim) -> list[int] | None:
         """Split a batch whose holders died; park what stands alone. None: try once more as it is."""

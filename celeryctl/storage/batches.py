@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 
 import peewee
 
-from celeryctl.storage import rates, readings, runs
+from celeryctl.errors import CeleryctlError, SourceError, SourceUnreachableError
+from celeryctl.storage import rates, readings, runs, sources
 from celeryctl.storage.cipher import Keyring
 from celeryctl.storage.database import database, transaction
 from celeryctl.storage.ledger import Batch, Run
@@ -118,8 +119,11 @@ def finish(claimed: Claim, outcome: Outcome, works: Works, keyring: Keyring) -> 
         return runs.advance(run, works)
 
 
-def fail(claimed: Claim, works: Works, outcome: Outcome, *, error: str, exit_code: int) -> list[int]:
-    """Give the batch up, and with it what nobody has begun: the source does not answer. The next run plans again."""
+def fail(claimed: Claim, works: Works, outcome: Outcome, error: CeleryctlError) -> list[int]:
+    """Give the batch up, and with it what nobody has begun. The next run plans again.
+
+    Of a source that is to blame it is noted, once for every run.
+    """
     with transaction():
         if not _drop(claimed):
             return []
@@ -128,7 +132,10 @@ def fail(claimed: Claim, works: Works, outcome: Outcome, *, error: str, exit_cod
         free = Batch.select(Batch.id).where(Batch.run == run, Batch.token.is_null())
         waiting = [batch.id for batch in free.for_update(skip_locked=True)]
         Batch.delete().where(Batch.id.in_(waiting)).execute()
-        run.error, run.error_exit = error, exit_code
+        if isinstance(error, SourceError | SourceUnreachableError):
+            asked = error.retry_after if isinstance(error, SourceUnreachableError) else None
+            sources.failed(run.dataset, str(error), retry_after=asked, again=bool(run.error))
+        run.error, run.error_exit = str(error), error.exit_code
         _count(run, outcome)
         run.save(only=run.dirty_fields)
         return runs.advance(run, works)

@@ -122,13 +122,16 @@ class Worker(Stored):
 class SourceState(Stored):
     """How a source answered last.
 
-    ``error`` is absent after an answer that could be used; ``latency`` is in seconds a request, smoothed.
+    ``error`` is absent after an answer that could be used; ``latency`` is in seconds a request, smoothed. ``failures``
+    are the runs in a row that it has made fail, ``asks_again_at`` is until when the schedule leaves it alone.
     """
 
     name = peewee.TextField(primary_key=True)
     last_ok = DateTimeTZField(null=True)
     error = peewee.TextField(null=True)
     latency = peewee.DoubleField(null=True)
+    failures = peewee.IntegerField(default=0)
+    asks_again_at = DateTimeTZField(null=True)
     seen_at = DateTimeTZField(constraints=[NOW])
 
     class Meta:

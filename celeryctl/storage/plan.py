@@ -3,7 +3,7 @@
 import peewee
 
 from celeryctl.storage.database import database
-from celeryctl.storage.ledger import Batch, Run, Worker
+from celeryctl.storage.ledger import Batch, Run, SourceState, Worker
 from celeryctl.storage.snapshot import ALIVE
 from celeryctl.storage.work import Work
 
@@ -63,6 +63,8 @@ def plan(run: Run, work: Work) -> list[int]:
     """Insert the next batches of ``run``, up to the window. Returns their ids; none when all is planned."""
     processes, open_ = _processes(), Batch.select().where(Batch.run == run).count()
     room = min(max(AT_ONCE, IN_GO * processes), max(WINDOW, IN_HAND * processes) - open_)
+    if not run.planned and _is_failing(run.dataset):
+        room = 1  # one batch finds out whether it still does
     if room <= 0:
         return []
     return _plan_pages(run, work, room) if work.listing else _plan_users(run, work, room)
@@ -72,6 +74,11 @@ def _processes() -> int:
     """How many processes the living workers have."""
     query = Worker.select(peewee.fn.sum(Worker.concurrency)).where(Worker.seen_at > peewee.fn.now() - ALIVE)
     return query.scalar() or 0
+
+
+def _is_failing(dataset: str) -> bool:
+    """Whether the data set's source gave nothing of use when it was asked last."""
+    return SourceState.select().where(SourceState.name == dataset, SourceState.error.is_null(False)).exists()
 
 
 def _plan_pages(run: Run, work: Work, room: int) -> list[int]:

@@ -112,12 +112,17 @@ class BeatLine(msgspec.Struct, frozen=True):
 
 
 class SourceLine(msgspec.Struct, frozen=True):
-    """A source: when it answered last, what went wrong since, its latency in seconds."""
+    """A source: when it answered last, what went wrong since, its latency in seconds.
+
+    ``failures`` are the runs in a row that it made fail; until ``asks_again_at`` the schedule leaves it alone.
+    """
 
     name: str
     last_ok: datetime | None
     error: str | None
     latency: float | None
+    failures: int
+    asks_again_at: datetime | None
 
 
 class OpenBatches(msgspec.Struct, frozen=True):
@@ -138,6 +143,10 @@ class Snapshot(msgspec.Struct, frozen=True):
     workers: list[WorkerLine] | None
     beats: list[BeatLine] | None
     sources: list[SourceLine] | None
+
+    def source(self, name: str) -> SourceLine | None:
+        """The source of this data set; None where it was never asked."""
+        return next((one for one in self.sources or [] if one.name == name), None)
 
     def throughput(self) -> list[int]:
         """Rows by bucket, oldest first; the last one is not over yet."""

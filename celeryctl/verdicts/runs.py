@@ -6,7 +6,8 @@ from celeryctl.cluster.messages import MOST
 from celeryctl.pipeline.context import Context
 from celeryctl.storage import history, pause
 from celeryctl.storage.ledger import Batch, Run
-from celeryctl.verdicts.scene import Scene, held_back
+from celeryctl.verdicts.scene import Scene
+from celeryctl.verdicts.sources import held_back, left_alone
 from celeryctl.verdicts.verdict import Verdict
 
 SHOWN = 3  # batches of each kind that are told of one by one
@@ -42,6 +43,8 @@ def _ended(run: Run) -> Iterator[str]:
         yield "Somebody has cancelled it; what was stored until then stays."
     if run.error:
         yield f"It was given up: {run.error}."
+    if run.error and (reason := left_alone(run.dataset)):
+        yield reason
     if run.rejected:
         yield f"{run.rejected:,} records were set aside, each with its reasons."
     yield f"Its records: {done}."

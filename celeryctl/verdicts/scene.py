@@ -6,7 +6,6 @@ from celeryctl import services
 from celeryctl.cluster import messages
 from celeryctl.cluster.messages import Message
 from celeryctl.errors import CeleryctlError
-from celeryctl.http import RateBudget
 from celeryctl.pipeline.context import Context
 from celeryctl.storage.snapshot import Snapshot
 
@@ -54,18 +53,3 @@ def read(context: Context) -> Scene:
         return Scene(snapshot, messages.waiting(context.settings), messages.delivered(context.settings))
     except CeleryctlError as exc:
         return Scene(snapshot, unseen=str(exc))
-
-
-def held_back(context: Context, dataset: str) -> str:
-    """Why the source may not be asked at this moment; empty where it may."""
-    if not context.settings.redis_url:
-        return ""
-    try:
-        budget = RateBudget.from_settings(context.settings)
-        pause, remaining = budget.paused_for(dataset), budget.remaining(dataset)
-    except CeleryctlError:
-        return ""
-    if pause:
-        return f"The source of {dataset} has asked for a pause, which lasts {pause:.0f} s more."
-    limit = context.settings.sources[dataset].rate_limit
-    return f"The rate budget of {dataset} ({limit}) is used up at the moment." if remaining == 0 else ""

@@ -13,6 +13,7 @@ from celeryctl.storage import pause, runs
 from celeryctl.storage.database import session
 from celeryctl.storage.ledger import Miss
 from celeryctl.storage.standing import Standing, standing
+from celeryctl.verdicts.sources import left_alone
 from celeryctl.verdicts.verdict import Verdict
 
 
@@ -80,6 +81,8 @@ def _next_run(context: Context, name: str, now: datetime) -> str:
         return f"Run {str(running.id)[:8]} is under way."
     if name in pause.paused():
         return f"The schedule of {name} is paused."
+    if reason := left_alone(name):
+        return reason
     return f"The next run is due {until(due, now)}."
 
 

@@ -1,3 +1,4 @@
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -5,6 +6,7 @@ import pytest
 from faultserver import FaultServer, Reply
 
 from celeryctl.local import generate
+from celeryctl.storage import sources
 
 from .kit import look
 
@@ -93,3 +95,17 @@ def test_a_lookup_is_asked_for_somebody(
     server.answer("/loyalty", answer)
     assert look("source of loyalty").state == state
     assert [request.query for request in server.requests] == [{"ids": "1"}]
+
+
+def test_a_source_that_the_schedule_leaves_alone_is_told(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1/0")
+    assert look("cooling down").state == "ok"
+    for _ in range(4):
+        sources.failed("credit_cards", "503")
+    found = look("cooling down")
+    assert (found.state, found.fix) == ("warning", "celeryctl fetch credit-cards")
+    assert re.fullmatch(
+        r"credit_cards: The schedule asks its source again in (\d+ s|1 min), as 4 runs in a row have failed; a .*",
+        found.why,
+    )

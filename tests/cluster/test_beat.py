@@ -14,6 +14,7 @@ from waiting import eventually
 from celeryctl.cluster.app import create_app
 from celeryctl.cluster.beat import LEADER, TICK, LedgerScheduler
 from celeryctl.storage import coverage, pause
+from celeryctl.storage import sources as failing
 from celeryctl.storage.database import session
 
 from .kit import Process, context, process, rows, settings, sources, value, worker
@@ -23,6 +24,7 @@ pytestmark = pytest.mark.integration
 Make = Callable[..., LedgerScheduler]
 NO_BROKER = "redis://127.0.0.1:1/0"
 SLOTS = "SELECT dataset, slot, started_at FROM runs WHERE trigger = 'schedule' ORDER BY dataset, started_at"
+RUNNING_USERS = "SELECT count(*) FROM runs WHERE dataset = 'users' AND status = 'running'"
 HOLDER = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND objid = %s AND granted"
 
 
@@ -47,6 +49,20 @@ def end_runs(started: str) -> None:
         coverage.database.execute_sql("DELETE FROM batches")
         sql = "UPDATE runs SET status = 'succeeded', finished_at = now(), started_at = now() - %s::interval"
         coverage.database.execute_sql(sql, (started,))
+
+
+def test_a_source_that_is_left_alone_is_asked_again_when_that_is_over_and_once(make: Make) -> None:
+    scheduler = make(broker=NO_BROKER, FETCH_USERS_INTERVAL="1s", FETCH_ADDRESSES_INTERVAL="1h")
+    scheduler.tick()
+    end_runs("10 seconds")
+    failing.failed("users", "429", retry_after=100)
+    assert 0 < scheduler.tick() <= TICK
+    assert value(RUNNING_USERS) == 0
+    with session():
+        coverage.database.execute_sql("UPDATE sources SET asks_again_at = now() - interval '1 second'")
+    scheduler.tick()
+    scheduler.tick()
+    assert value(RUNNING_USERS) == 1
 
 
 def test_one_beat_is_active_and_the_next_takes_over_when_it_ends(make: Make, caplog: pytest.LogCaptureFixture) -> None:

@@ -64,14 +64,21 @@ def test_everything_is_there_when_everything_answers(
     ]
 
 
-def test_sources_are_ok_or_failing_as_they_answered_last(collected: Collect) -> None:
+def test_sources_are_ok_or_failing_or_cooling_as_they_answered_last(collected: Collect) -> None:
     from celeryctl.storage import sources
 
     sources.answered("users")
     sources.answered("addresses")
     sources.failed("addresses", "no answer")
+    for _ in range(3):
+        sources.failed("credit_cards", "429")
     states = {one["name"]: (one["state"], one["last_ok"] is not None) for one in collected()["sources"]}
-    assert states == {"users": ("ok", True), "addresses": ("failing", True), "credit_cards": ("unknown", False)}
+    assert states == {"users": ("ok", True), "addresses": ("failing", True), "credit_cards": ("cooling", False)}
+    (cards,) = (one for one in collected()["sources"] if one["name"] == "credit_cards")
+    assert cards["failures"] == 3
+    assert cards["asks_again_at"] > collected()["at"]
+    sources.answered("credit_cards")
+    assert {one["name"]: one["state"] for one in collected()["sources"]}["credit_cards"] == "ok"
 
 
 def test_without_a_database_its_parts_are_none_and_the_queue_is_still_there(collected: Collect) -> None:

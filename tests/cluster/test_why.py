@@ -23,6 +23,7 @@ from celeryctl.errors import CeleryctlError, UsageError
 from celeryctl.http import RateBudget
 from celeryctl.pipeline.context import Context
 from celeryctl.storage import batches, misses, pause
+from celeryctl.storage import sources as failing
 from celeryctl.storage.database import transaction
 from celeryctl.storage.runs import Opened, Order
 from celeryctl.verdicts.subject import why
@@ -210,6 +211,22 @@ def test_a_run_that_is_over_tells_how_it_ended(desk: Desk, changes: str, state: 
         services.database.execute_sql("DELETE FROM batches")
         services.database.execute_sql(f"UPDATE runs SET finished_at = now(), {changes}")
     assert_says(desk.why(opened.run.id), state, part, following=following)
+
+
+def test_a_source_that_is_left_alone_explains_why_nothing_comes(desk: Desk) -> None:
+    opened, user = desk.open(), people(1)[0]
+    for name in ("users", "addresses"):
+        for _ in range(4):
+            failing.failed(name, "503 from there")
+    with transaction():
+        services.database.execute_sql("DELETE FROM batches")
+        services.database.execute_sql("UPDATE runs SET status = 'failed', error = '503 from there'")
+    alone = ("its source again in", "as 4 runs in a row have failed; a fetch asks at once")
+    assert_says(desk.why(opened.run.id), "failed", *alone, following="celeryctl fetch users")
+    assert_says(desk.why(user), "lacks addresses, credit_cards", *alone, following="celeryctl fetch addresses")
+    for name in ("users", "addresses"):
+        failing.answered(name)
+    assert "again in" not in " ".join(desk.why(opened.run.id).because)
 
 
 def test_a_user_with_everything_is_complete(desk: Desk) -> None:

@@ -18,7 +18,7 @@ from .kit import Recovery, children, new_stage
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(300)]
 
 USERS = 20
-BOUND = 15  # seconds: until the next slot, and a pause that the source has asked for
+BOUND = 35  # seconds: until it is asked again after it was left alone, and the slot that follows
 MEMORY = 200 << 20  # bytes that a process may have, whatever it is sent
 SETTINGS = {
     "FETCH_USERS_INTERVAL": "1h", "FETCH_ADDRESSES_INTERVAL": "2s", "FETCH_CREDIT_CARDS_INTERVAL": "1h",

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from celeryctl.pipeline.schedule import next_due
-from celeryctl.storage import coverage
+from celeryctl.storage import coverage, sources
 from celeryctl.storage.database import session
 from celeryctl.storage.ledger import Run
 
@@ -54,3 +54,15 @@ def test_parts_seeds_and_other_data_sets_do_not_count(more: dict[str, object]) -
     run = ran(100)
     ran(10, **more)
     assert next_due("users", EVERY) == run.started_at + EVERY
+
+
+def test_a_source_that_is_left_alone_is_not_asked_before_that_is_over() -> None:
+    run = ran(200)
+    for _ in range(4):
+        sources.failed("users", "503")
+    asks_again_at = sources.asks_again_at("users")
+    assert asks_again_at is not None
+    assert next_due("users", timedelta(seconds=1)) == asks_again_at
+    assert next_due("users", EVERY) == run.started_at + EVERY
+    sources.answered("users")
+    assert next_due("users", timedelta(seconds=1)) < coverage.clock()

@@ -8,7 +8,7 @@ import psycopg2
 import pytest
 from waiting import eventually
 
-from celeryctl.errors import RefusedError
+from celeryctl.errors import RefusedError, SourceUnreachableError
 from celeryctl.storage import batches, plan
 from celeryctl.storage.database import connect_once, database, session, transaction
 from celeryctl.storage.ledger import Batch
@@ -27,7 +27,7 @@ def clean(database_url: str) -> None:
 
 
 def give_up(claim: batches.Claim) -> list[int]:
-    return batches.fail(claim, WORKS, batches.Outcome(requests=2, retries=1), error="down", exit_code=69)
+    return batches.fail(claim, WORKS, batches.Outcome(requests=2, retries=1), SourceUnreachableError("down"))
 
 
 def test_of_many_claims_at_once_one_succeeds() -> None:

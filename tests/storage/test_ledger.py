@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from celeryctl.errors import SourceUnreachableError
 from celeryctl.storage import batches, plan, runs
 from celeryctl.storage.database import session
 from celeryctl.storage.ledger import Run
@@ -173,7 +174,7 @@ def test_followers_open_in_the_transaction_that_closes_their_parent() -> None:
 def test_followers_open_even_when_their_parent_failed() -> None:
     people(1)
     opened = order("users", followers=("addresses",))
-    batches.fail(take(opened.batches[0]), WORKS, batches.Outcome(), error="down", exit_code=69)
+    batches.fail(take(opened.batches[0]), WORKS, batches.Outcome(), SourceUnreachableError("down"))
     assert reload(opened.run).status == "failed"
     assert running_ids() == ["addresses"]
 

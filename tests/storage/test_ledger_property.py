@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from celeryctl.datasets.addresses import Address
+from celeryctl.errors import SourceUnreachableError
 from celeryctl.storage import batches, plan, reconciliation, runs
 from celeryctl.storage.cipher import Keyring
 from celeryctl.storage.database import database, session
@@ -112,7 +113,7 @@ class Cluster(RuleBasedStateMachine):
         ):
             self.messages += batches.split(claim)
         if fate == "source fails":
-            self.messages += batches.fail(claim, WORKS, batches.Outcome(requests=1), error="down", exit_code=69)
+            self.messages += batches.fail(claim, WORKS, batches.Outcome(requests=1), SourceUnreachableError("down"))
 
     def thaw(self, frozen: batches.Claim) -> None:
         """While a worker is frozen its lease ends and another takes the batch; when it thaws it is too late."""

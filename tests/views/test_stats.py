@@ -148,6 +148,20 @@ def test_a_budget_is_shown_where_there_is_one() -> None:
     assert "7 of 10/s" in told(document(sources=[limited]), 120)
 
 
+def test_of_a_source_that_is_left_alone_it_is_told_for_how_long_before_why() -> None:
+    alone = {"state": "cooling", "error": "503 " * 30, "asks_again_at": NOW + timedelta(seconds=42)}
+    shown = told(document(sources=[source(**alone)]), 60)
+    assert "cooling" in shown
+    assert "users: asked again in 42 s; 503" in shown
+
+
+def test_retries_are_shown_where_there_were_some() -> None:
+    assert "retries" not in told(document(), 120)
+    shown = lines(render(document(runs=[run(retries=7777), run()]), 120))
+    assert any("retries" in line for line in shown)
+    assert any("7,777" in line for line in shown)
+
+
 def test_a_run_under_way_shows_how_far_it_is() -> None:
     under_way = run(status="running", done=450, expected=1000, finished_at=None, seconds=None)
     one = dataset(last_run={"id": "11111111-2222", "status": "running", "at": NOW})
@@ -164,6 +178,7 @@ def test_a_run_under_way_shows_how_far_it_is() -> None:
         ({"workers": []}, "worker"),
         ({"workers": [worker(alive=False)]}, "worker"),
         ({"sources": [source(state="failing", error="503")]}, "doctor"),
+        ({"sources": [source(state="cooling", error="503", asks_again_at=NOW)]}, "doctor"),
         ({"runs": [run(status="failed")]}, "why 11111111"),
         ({"runs": [run(status="failed", id="old")]}, "fetch all"),
         ({"beats": []}, "beat"),

@@ -35,7 +35,7 @@ def _advices(document: Document, away: Collection[str]) -> Iterator[str]:
 
 def _troubles(document: Document) -> Iterator[str]:
     """A source that does not answer; a data set whose last run went wrong."""
-    if any(source["state"] == "failing" for source in document["sources"] or ()):
+    if any(source["state"] in ("failing", "cooling") for source in document["sources"] or ()):
         yield "doctor"
     newest = {one["last_run"]["id"] for one in document["datasets"] if one["last_run"]}
     for run in document["runs"] or ():

@@ -6,14 +6,14 @@ from typing import Any
 
 from rich.text import Text
 
-from celeryctl.ages import span
+from celeryctl.ages import span, until
 from celeryctl.views.grid import Column, cut, lines
 from celeryctl.views.stats.block import Block, Part, Scene, away
 from celeryctl.views.users import plain
 
 NAME = 12  # characters of a name that are never cut
 SKEWED = 1.0  # seconds that a worker's clock may differ before it is told
-STATES = {"ok": "green", "failing": "red", "unknown": "dim"}
+STATES = {"ok": "green", "failing": "red", "cooling": "yellow", "unknown": "dim"}
 
 
 def queue(scene: Scene, width: int) -> Block:
@@ -102,8 +102,14 @@ def sources(scene: Scene, width: int) -> Block:
     ]
     if not any(one.get("budget") for one in found):
         del columns[3]
-    wrong = (cut(plain(f"  {one['name']}: {one['error']}", "red"), width) for one in found if one.get("error"))
+    wrong = (cut(plain(f"  {_wrong(one, now)}", "red"), width) for one in found if one.get("error"))
     return Block([*lines(columns, width), *wrong], 3, 2)
+
+
+def _wrong(one: Mapping[str, Any], now: datetime) -> str:
+    """Of a source that is left alone first for how long, as the line may be cut."""
+    again = f" asked again {until(one['asks_again_at'], now)};" if one["state"] == "cooling" else ""
+    return f"{one['name']}:{again} {one['error']}"
 
 
 def _heard(one: Mapping[str, Any], now: datetime) -> Text:

@@ -100,6 +100,8 @@ def runs(scene: Scene, width: int) -> Block:
     if not found:
         return Block([cut(Text.assemble(("runs  ", "bold"), ("none yet", "dim")), width)], 4, 1)
     counts = [("new", "created", 2), ("changed", "updated", 5), ("rejected", "rejected", 4)]
+    if any(run["retries"] for run in found):
+        counts.append(("retries", "retries", 4))
     columns = [
         Column("run", [plain(run["id"][:8], "dim") for run in found], rank=3),
         Column("data set", [plain(run["dataset"]) for run in found], least=NAME),
