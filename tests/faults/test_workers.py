@@ -11,7 +11,9 @@ from cluster.kit import rows, value
 from faultserver import FaultServer, Reply, Request
 from waiting import eventually
 
-from .kit import Recovery, Stage, children, kill, new_stage
+from celeryctl.cluster.app import VISIBILITY
+
+from .kit import Recovery, Stage, children, kill, new_stage, pass_time
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(400)]
 
@@ -126,7 +128,8 @@ def grades(request: Request) -> Reply:
     return Reply.json([{"external_id": int(one), "city": "x"} for one in request.query["ids"].split(",")])
 
 
-def test_a_worker_that_stood_still_does_not_write_over_newer_work(tmp_path: Path) -> None:
+@pytest.mark.parametrize("seconds", [0, VISIBILITY + 10])  # its lease is over anyway when the other has done its work
+def test_a_worker_that_stood_still_does_not_write_over_newer_work(seconds: float, tmp_path: Path) -> None:
     with new_stage(tmp_path, latency=1) as stage:
         stage.worker("first")
         client = stage.fetch("users")
@@ -139,6 +142,7 @@ def test_a_worker_that_stood_still_does_not_write_over_newer_work(tmp_path: Path
         eventually(lambda: not client.lives, within=60)
         assert client.end() == 0
         before = rows("SELECT * FROM users ORDER BY id")
+        pass_time(seconds)
         for one in everything:
             one.resume()
         assert stage.run("fetch", "all").returncode == 0
