@@ -18,13 +18,15 @@ WITH told AS (
 INSERT INTO sources (name, last_ok, latency)
 SELECT %(name)s, now(), %(latency)s WHERE NOT EXISTS (SELECT FROM told) ON CONFLICT (name) DO NOTHING
 """
+# Who asks while it is left alone, and in vain, does not prolong that.
 FAILED = """
 INSERT INTO sources AS s (name, error, failures, asks_again_at)
 VALUES (%(name)s, %(error)s, 1, now() + %(asked)s * interval '1 second')
-ON CONFLICT (name) DO UPDATE SET seen_at = now(), error = excluded.error, failures = s.failures + %(counted)s,
-  asks_again_at = greatest(s.asks_again_at, excluded.asks_again_at, CASE WHEN s.failures + %(counted)s >= %(patience)s
-    THEN now() + interval '1 second' * least(%(longest)s,
-      %(shortest)s * 2 ^ least(s.failures + %(counted)s - %(patience)s, 10)) END)
+ON CONFLICT (name) DO UPDATE SET (seen_at, error, failures, asks_again_at) = (
+  SELECT now(), excluded.error, n.failures, greatest(s.asks_again_at, excluded.asks_again_at,
+    CASE WHEN n.failures > s.failures AND n.failures >= %(patience)s THEN now() + interval '1 second'
+      * least(%(longest)s, %(shortest)s * 2 ^ least(n.failures - %(patience)s, 10)) END)
+  FROM (SELECT s.failures + CASE WHEN s.asks_again_at > now() THEN 0 ELSE %(counted)s END) AS n (failures))
 """
 
 

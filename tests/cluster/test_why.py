@@ -216,12 +216,12 @@ def test_a_run_that_is_over_tells_how_it_ended(desk: Desk, changes: str, state: 
 def test_a_source_that_is_left_alone_explains_why_nothing_comes(desk: Desk) -> None:
     opened, user = desk.open(), people(1)[0]
     for name in ("users", "addresses"):
-        for _ in range(4):
+        for _ in range(3):
             failing.failed(name, "503 from there")
     with transaction():
         services.database.execute_sql("DELETE FROM batches")
         services.database.execute_sql("UPDATE runs SET status = 'failed', error = '503 from there'")
-    alone = ("its source again in", "as 4 runs in a row have failed; a fetch asks at once")
+    alone = ("its source again in", "as 3 runs in a row have failed; a fetch asks at once")
     assert_says(desk.why(opened.run.id), "failed", *alone, following="celeryctl fetch users")
     assert_says(desk.why(user), "lacks addresses, credit_cards", *alone, following="celeryctl fetch addresses")
     for name in ("users", "addresses"):

@@ -10,6 +10,7 @@ from .ledgerkit import WORKS, finish, order, people, sql, take
 pytestmark = pytest.mark.integration
 
 ALONE = "SELECT failures, extract(epoch FROM asks_again_at - seen_at)::float FROM sources"
+OVER = "UPDATE sources SET asks_again_at = now() WHERE asks_again_at IS NOT NULL"
 
 
 @pytest.fixture(autouse=True)
@@ -32,11 +33,21 @@ def test_from_the_third_failure_on_it_is_left_alone_for_twice_as_long_every_time
     for _ in range(10):
         sources.failed("users", "503")
         times.append(alone())
+        sql(OVER)
     assert times == list(zip(range(1, 11), [None, None, 30, 60, 120, 240, 480, 600, 600, 600], strict=True))
     for _ in range(3):
-        sql("UPDATE sources SET failures = 2000000000 WHERE failures < 2000000000")
+        sql("UPDATE sources SET failures = 2000000000, asks_again_at = NULL")
         sources.failed("users", "503")
         assert alone()[1] == 600
+
+
+def test_who_asks_in_vain_while_it_is_left_alone_does_not_prolong_that() -> None:
+    for _ in range(3):
+        sources.failed("users", "503")
+    until = sources.asks_again_at("users")
+    for _ in range(5):
+        sources.failed("users", "503")
+    assert (sources.asks_again_at("users"), alone()[0]) == (until, 3)
 
 
 def test_one_answer_and_all_is_forgotten() -> None:
@@ -58,8 +69,7 @@ def test_one_that_asks_for_a_pause_gets_it_though_not_for_ever(asked: float, sec
 def test_what_a_source_has_asked_for_is_not_cut_short_by_what_follows() -> None:
     sources.failed("users", "429", retry_after=3000)
     until = sources.asks_again_at("users")
-    for _ in range(4):
-        sources.failed("users", "refused")
+    sources.failed("users", "refused")
     assert sources.asks_again_at("users") == until
 
 
