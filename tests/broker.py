@@ -34,6 +34,10 @@ class Broker:
             self._process.kill()
             self._process.wait(10)
 
+    @property
+    def lives(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
     def send(self, number: int) -> None:
         """Send its process a signal."""
         assert self._process is not None
