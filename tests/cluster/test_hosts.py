@@ -1,16 +1,10 @@
 """Several hosts: the same worker on each, nothing in common but the broker and the database."""
 
-from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
-from relay import Relay, relay
-
-from benchmarks import hosts
-from benchmarks.cluster import Node
-from benchmarks.row import NotHereError
+from wires import led, new_nodes
 
 from .kit import process, rows, run, settings, sources
 
@@ -25,27 +19,10 @@ FROM users u LEFT JOIN addresses a ON a.user_id = u.id LEFT JOIN credit_cards c 
 DONE = "SELECT dataset, status, created, updated + unchanged + rejected FROM runs ORDER BY dataset"
 
 
-@pytest.fixture
-def nodes() -> Iterator[list[Node]]:
-    """Two hosts that reach this machine over a wire each."""
-    try:
-        with hosts.connected(2) as found:
-            yield found
-    except NotHereError as exc:
-        pytest.skip(str(exc))
-
-
-def led(stack: ExitStack, host: str, url: str) -> tuple[str, Relay]:
-    """A server of this machine's loopback as ``host`` finds it."""
-    parts = urlsplit(url)
-    way = stack.enter_context(relay(host, (parts.hostname or "", parts.port or 0)))
-    return url.replace(f"{parts.hostname}:{parts.port}", f"{host}:{way.port}"), way
-
-
 def test_workers_on_two_hosts_share_the_work_and_nothing_is_done_twice(
-    nodes: list[Node], database_url: str, redis_url: str, tmp_path: Path
+    database_url: str, redis_url: str, tmp_path: Path
 ) -> None:
-    with ExitStack() as stack:
+    with new_nodes(2) as nodes, ExitStack() as stack:
         api = stack.enter_context(sources(USERS, latency=0.05))
         workers, asked = [], []
         for number, node in enumerate(nodes):
