@@ -7,19 +7,18 @@ with new_stage(tmp_path, users=400) as stage:
     stage.recovered(bound=10, recovery=recovery)
 """
 
+import itertools
 import os
 import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import psutil
-import psycopg2
 import redis
 from broker import Broker
 from cluster.kit import Process, process, rows, run, settings, sources, value
@@ -27,12 +26,13 @@ from relay import Relay, relay
 from servers import temporary_home
 from waiting import eventually
 
-from celeryctl.errors import CeleryctlError
-from celeryctl.local.postgres import Postgres
-from celeryctl.local.postmaster import Postmaster
+from celeryctl.errors import CeleryctlError, UnreachableError
 from celeryctl.storage import database as models
 from celeryctl.storage import schema
 
+from .database import Database
+
+START = 60  # seconds that a program may take until it works
 PATIENCE = 4  # times the bound: how long a test waits for what has to come within the bound
 UNDER_WAY = "SELECT count(*) FROM batches WHERE token IS NOT NULL AND due > now()"
 ASKED = "SELECT count(*) FROM runs WHERE followers <> '{}'"
@@ -48,36 +48,6 @@ SELECT (SELECT count(*) FROM users), (SELECT count(DISTINCT external_id) FROM us
 Recovery = Callable[[float, float], None]
 
 
-class Database:
-    """A PostgreSQL that keeps its port when it is started again."""
-
-    def __init__(self, home: Path) -> None:
-        self._home = home
-        self.url = Postgres(home).ensure()
-        self.port = int(urlsplit(self.url).port or 0)
-
-    def stop(self) -> None:
-        """End it as a power cut would: nobody is asked, nothing is written any more."""
-        self._processes()[0].send_signal(signal.SIGQUIT)
-        eventually(lambda: not Postmaster(self._home).alive)
-
-    def start(self) -> None:
-        Postmaster(self._home, ports=lambda: self.port).start()
-
-    def freeze(self) -> None:
-        for one in self._processes():
-            one.suspend()
-
-    def thaw(self) -> None:
-        for one in self._processes():
-            with suppress(psutil.NoSuchProcess):
-                one.resume()
-
-    def _processes(self) -> list[psutil.Process]:
-        main = psutil.Process(int((Postmaster(self._home).data / "postmaster.pid").read_text().splitlines()[0]))
-        return [main, *main.children()]
-
-
 @dataclass
 class Stage:
     """Database, broker, sources and the programs that work with them, reached over relays where a test wants some."""
@@ -89,29 +59,41 @@ class Stage:
     variables: dict[str, str]
     programs: ExitStack = field(default_factory=ExitStack)
     workers: dict[str, Process] = field(default_factory=dict)
+    beats: dict[str, Process] = field(default_factory=dict)
     to_broker: Relay | None = None
     to_database: Relay | None = None
 
-    def worker(self, name: str = "worker", *options: str, log: str = "") -> Process:
+    def worker(self, name: str = "worker", *options: str) -> Process:
         """Start a worker with two processes, and wait until it takes tasks."""
         words = ["celeryctl", "worker", "-c", "2", "-n", f"{name}@%h", *options]
-        started = self.program(log or name, *words)
-        started.assert_says(" ready.", within=60)
-        self.workers[name] = started
-        return started
+        self.workers[name] = self.supervised(" ready.", name, *words)
+        return self.workers[name]
 
-    def beat(self) -> Process:
+    def beat(self, name: str = "beat", *options: str, before: tuple[str, ...] = ()) -> Process:
         """Start a beat, and wait until it has found all that it refuses to start without."""
-        started = self.program("beat", "celeryctl", "beat")
-        started.assert_says("beat: Starting", within=60)
-        return started
+        self.beats[name] = self.supervised("beat: Starting", name, "celeryctl", "beat", *options, before=before)
+        return self.beats[name]
 
     def fetch(self, *words: str) -> Process:
         """Start a client that waits."""
         return self.program("fetch", "celeryctl", "fetch", *words)
 
-    def program(self, name: str, *words: str) -> Process:
-        return self.programs.enter_context(process(words, self.folder / f"{name}.log", self.variables))
+    def supervised(self, says: str, name: str, *words: str, before: tuple[str, ...] = ()) -> Process:
+        """Start it, as a supervisor does again while it refuses because a server is away; wait until it says that."""
+        until = time.monotonic() + START
+        while True:
+            started = self.program(name, *words, before=before)
+            eventually(lambda: says in started.text or not started.lives, within=START)  # noqa: B023 - at once
+            if says in started.text:
+                return started
+            assert started.ended() == UnreachableError.exit_code, started.text
+            assert time.monotonic() < until, started.text
+
+    def program(self, name: str, *words: str, before: tuple[str, ...] = ()) -> Process:
+        """Start it. What it says is in a file of its own, numbered where others of its name were before."""
+        logs = (self.folder / f"{name}{number or ''}.log" for number in itertools.count())
+        log = next(path for path in logs if not path.exists())
+        return self.programs.enter_context(process(words, log, self.variables, before=before))
 
     def run(self, *words: str) -> "subprocess.CompletedProcess[str]":
         """A command from its beginning to its end."""
@@ -156,6 +138,9 @@ class Stage:
             return int(client.llen("celery")), int(client.hlen("unacked"))  # type: ignore[arg-type]
 
 
+Strike = Callable[[Stage], AbstractContextManager[Any]]  # undone at the end of the block
+
+
 def children(program: Process) -> list[psutil.Process]:
     """The processes of a worker's pool."""
     return psutil.Process(program.pid).children()
@@ -170,6 +155,16 @@ def pass_time(seconds: float) -> None:
     """A fault lasts so long."""
     until = time.monotonic() + seconds
     eventually(lambda: time.monotonic() > until, within=seconds + 10)
+
+
+def lasting(strike: Strike, seconds: float = 0) -> Callable[[Stage], None]:
+    """The fault from its beginning to its end."""
+
+    def struck(stage: Stage) -> None:
+        with strike(stage):
+            pass_time(seconds)
+
+    return struck
 
 
 def assert_gets_over(
@@ -225,10 +220,3 @@ def new_stage(
         stage.variables = settings(**urls, folder=folder, api=address, **{"BATCH_SIZE": "100", **more})
         stack.enter_context(stage.programs)
         yield stage
-
-
-def connected(url: str) -> Any:
-    """A connection of the test's own, past the models."""
-    connection = psycopg2.connect(url)
-    connection.autocommit = True
-    return closing(connection)

@@ -1,16 +1,16 @@
 """Beats that are stopped, whose clocks are wrong, or that find garbage where Celery would keep its schedule."""
 
 import shutil
-import signal
 import time
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from cluster.kit import Process, process, rows, value
+from cluster.kit import rows, value
 from waiting import eventually
 
-from .kit import Recovery, Stage, new_stage
+from .kit import Recovery, new_stage
+from .strikes import programs
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -18,14 +18,6 @@ TAKEOVER = 15  # seconds
 EVERY = {"FETCH_USERS_INTERVAL": "2s", "FETCH_ADDRESSES_INTERVAL": "1h", "FETCH_CREDIT_CARDS_INTERVAL": "1h"}
 RUNS = "SELECT count(*) FROM runs WHERE trigger = 'schedule' AND dataset = 'users'"
 SLOTS = "SELECT slot FROM runs WHERE trigger = 'schedule' AND dataset = 'users' ORDER BY started_at"
-
-
-def beat(stage: Stage, name: str, *words: str, before: tuple[str, ...] = ()) -> Process:
-    started = stage.programs.enter_context(
-        process(["celeryctl", "beat", *words], stage.folder / f"{name}.log", stage.variables, before=before)
-    )
-    started.assert_says("beat: Starting", within=60)
-    return started
 
 
 def more_runs(count: int = 2) -> None:
@@ -43,17 +35,16 @@ def test_an_active_beat_that_stands_still_is_relieved_and_stands_by_afterwards(
 ) -> None:
     with new_stage(tmp_path, users=10, latency=0, **EVERY) as stage:
         stage.worker()
-        frozen = beat(stage, "first")
+        frozen = stage.beat("first")
         frozen.assert_says("beat active")
-        other = beat(stage, "second")
+        other = stage.beat("second")
         other.assert_says("beat stands by")
         more_runs()
-        frozen.ask(signal.SIGSTOP)
-        began = time.monotonic()
-        other.assert_says("beat active", within=4 * TAKEOVER)
-        more_runs(1)
-        recovery(time.monotonic() - began, TAKEOVER)
-        frozen.ask(signal.SIGCONT)
+        with programs.frozen(frozen):
+            began = time.monotonic()
+            other.assert_says("beat active", within=4 * TAKEOVER)
+            more_runs(1)
+            recovery(time.monotonic() - began, TAKEOVER)
         frozen.assert_says("beat stands by", within=4 * TAKEOVER)
         more_runs()
         assert len(set(slots())) == len(slots())
@@ -65,10 +56,10 @@ def test_an_active_beat_that_stands_still_is_relieved_and_stands_by_afterwards(
 def test_a_clock_that_is_an_hour_wrong_opens_nothing_too_early_and_nothing_twice(shift: str, tmp_path: Path) -> None:
     with new_stage(tmp_path, users=10, latency=0, **EVERY) as stage:
         stage.worker()
-        wrong = beat(stage, "wrong", before=("faketime", "-f", shift))
+        wrong = stage.beat("wrong", before=("faketime", "-f", shift))
         wrong.assert_says("beat active")
         more_runs(3)
-        right = beat(stage, "right")
+        right = stage.beat("right")
         right.assert_says("beat stands by")
         wrong.kill()
         right.assert_says("beat active", within=4 * TAKEOVER)
@@ -84,7 +75,7 @@ def test_a_schedule_file_full_of_garbage_does_no_harm(tmp_path: Path) -> None:
     garbage.write_bytes(bytes(range(256)) * 16)
     with new_stage(tmp_path, users=10, latency=0, **EVERY) as stage:
         stage.worker()
-        found = beat(stage, "beat", "-s", str(garbage))
+        found = stage.beat("beat", "-s", str(garbage))
         found.assert_says("beat active")
         more_runs()
         assert found.end() == 0

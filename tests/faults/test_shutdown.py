@@ -9,12 +9,9 @@ from cluster.kit import Process
 from waiting import eventually
 
 from .kit import Recovery, new_stage, pass_time
+from .strikes.programs import CODES, GRACE, end
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(500)]
-
-GRACE = 10  # seconds that what is under way has; see celeryctl.cluster.app
-# What Celery itself ends with; after SIGINT and SIGQUIT that is 1 where it had to let something go.
-CODES = {signal.SIGTERM: {0}, signal.SIGINT: {0, 1}, signal.SIGQUIT: {0, 1}, signal.SIGKILL: {-signal.SIGKILL}}
 
 
 @pytest.mark.parametrize("number", CODES, ids=lambda number: number.name)
@@ -25,13 +22,12 @@ def test_a_worker_may_end_at_any_moment(number: signal.Signals, tmp_path: Path, 
         stage.beat()
         client = stage.fetch("all")
         stage.until_under_way()
-        for attempt in range(3):
+        for _ in range(3):
             if not stage.until_under_way_again():
                 break
             pass_time(chance.random())
-            worker.ask(number)
-            assert worker.ended(within=4 * GRACE) in CODES[number], worker.text
-            worker = stage.worker(log=f"worker-{attempt}")
+            end(worker, number)
+            worker = stage.worker()
         stage.recovered(recovery, bound=40)
         eventually(lambda: not client.lives)
 
@@ -51,5 +47,5 @@ def test_what_ends_while_the_broker_is_away(program: str, tmp_path: Path, recove
         assert victim.ended(within=4 * GRACE) in ({0} if program != "fetch" else {130, -signal.SIGTERM, 143})
         stage.broker.start()
         if program == "worker":
-            stage.worker(log="again")
+            stage.worker()
         stage.recovered(recovery, bound=40)

@@ -1,8 +1,6 @@
 """A source that fails in every way there is, and then is well again: nothing is missing in the end."""
 
-import itertools
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -14,6 +12,7 @@ from waiting import eventually
 from celeryctl.local import generate
 
 from .kit import Recovery, children, new_stage
+from .strikes.sources import FAULTS, REJECTIONS
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -30,36 +29,6 @@ STORED = "SELECT user_id, street_name, fetched_at FROM addresses ORDER BY user_i
 
 def healthy(request: Request) -> Reply:
     return Reply.json([generate.address(number, 0) for number in range(1, int(request.query["size"]) + 1)])
-
-
-def dying_between_two_calls() -> Callable[[Request], Reply]:
-    calls = itertools.count()
-    return lambda request: Reply.json([generate.address(1, 0)]) if next(calls) % 2 == 0 else Reply.close()
-
-
-FAULTS: dict[str, Reply | Callable[[Request], Reply]] = {
-    "500": Reply.text("oops", status=500),
-    "429": Reply.text("", status=429),
-    "429 with Retry-After": Reply.text("", status=429).with_header("Retry-After", "1"),
-    "Retry later": Reply.text("Retry later\n", status=429),
-    "403 in HTML": Reply.text("<html><h1>Forbidden</h1>", status=403),
-    "silent": Reply.json([], delay=5),
-    "trickling": Reply.json([{"x": "y" * 100}], trickle=0.2),
-    "truncated": Reply.text('[{"city": "x"'),
-    "cut off": Reply.json([], missing=10),
-    "a gzip bomb": Reply.gzipped(b"[" + b" " * (300 << 20) + b"]"),
-    "redirecting": Reply.redirect("http://127.0.0.2:9/"),
-    "resetting": Reply.reset(),
-    "dying between two calls": dying_between_two_calls(),
-    "nothing": Reply.json([]),
-}
-REJECTIONS = {
-    "an object": Reply.json({"error": "none"}),
-    "another schema": lambda request: Reply.json([{"x": 1}] * int(request.query["size"])),
-    "null fields": lambda request: Reply.json(
-        [{**generate.address(1, 0), "city": None}] * int(request.query["size"])
-    ),
-}  # fmt: skip
 
 
 @pytest.mark.parametrize("fault", [*FAULTS, *REJECTIONS])

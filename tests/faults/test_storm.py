@@ -34,8 +34,8 @@ def test_random_kills_under_a_fetch(tmp_path: Path, recovery: Recovery) -> None:
         stage.beat()
         stage.fetch("all")
         stage.until_under_way()
-        for number in range(KILLS):
-            strike(stage, chance, number)
+        for _ in range(KILLS):
+            strike(stage, chance)
             if value(RUNNING) == 0:
                 stage.fetch("all", "--refresh")
                 eventually(lambda: value(RUNNING) > 0, within=60)
@@ -43,14 +43,14 @@ def test_random_kills_under_a_fetch(tmp_path: Path, recovery: Recovery) -> None:
         assert value("SELECT count(*) FROM misses") == 0
 
 
-def strike(stage: Stage, chance: random.Random, number: int) -> None:
+def strike(stage: Stage, chance: random.Random) -> None:
     """Kill a process of a worker, as a supervisor would start it again; of what the worker itself replaces, wait."""
     name = chance.choice(sorted(stage.workers))
     worker = stage.workers[name]
     if chance.random() < 0.5:
         kill(worker)
         eventually(lambda: not worker.lives)
-        stage.worker(name, log=f"{name}{number}")
+        stage.worker(name)
     else:
         with suppress(ProcessLookupError):  # it has just died of an earlier kill
             kill(chance.choice(whole(worker)))

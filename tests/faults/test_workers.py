@@ -4,7 +4,6 @@ import time
 from contextlib import closing
 from pathlib import Path
 
-import psutil
 import pytest
 import redis
 from cluster.kit import rows, value
@@ -14,6 +13,7 @@ from waiting import eventually
 from celeryctl.cluster.app import VISIBILITY
 
 from .kit import Recovery, Stage, children, kill, new_stage, pass_time
+from .strikes import programs
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(400)]
 
@@ -134,17 +134,13 @@ def test_a_worker_that_stood_still_does_not_write_over_newer_work(seconds: float
         stage.worker("first")
         client = stage.fetch("users")
         frozen = stage.holder()
-        everything = [psutil.Process(frozen.pid), *children(frozen)]
-        for one in everything:
-            one.suspend()
-        held = rows("SELECT id, token FROM batches WHERE token IS NOT NULL")
-        stage.worker("second")
-        eventually(lambda: not client.lives, within=60)
-        assert client.end() == 0
-        before = rows("SELECT * FROM users ORDER BY id")
-        pass_time(seconds)
-        for one in everything:
-            one.resume()
+        with programs.frozen(frozen):
+            held = rows("SELECT id, token FROM batches WHERE token IS NOT NULL")
+            stage.worker("second")
+            eventually(lambda: not client.lives, within=60)
+            assert client.end() == 0
+            before = rows("SELECT * FROM users ORDER BY id")
+            pass_time(seconds)
         assert stage.run("fetch", "all").returncode == 0
         eventually(stage.is_complete, within=40)
         assert held

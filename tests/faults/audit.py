@@ -1,0 +1,87 @@
+"""What is there after a storm, and whether that is right."""
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from cluster.kit import rows, value
+from waiting import eventually
+
+from .kit import ROWS
+
+if TYPE_CHECKING:
+    from .storm import Storm
+
+BOUND = 180  # seconds until everything is complete, after the last fault
+RUNS = "SELECT status, count(*) FROM runs GROUP BY status ORDER BY status"
+OPEN = "SELECT (SELECT count(*) FROM runs WHERE status = 'running'), (SELECT count(*) FROM batches)"
+MISSES = "SELECT count(*) FROM misses"
+REASONS = "SELECT dataset, key, outcome, attempts, reasons[1] FROM misses ORDER BY tried_at LIMIT 5"
+LETTERS = "SELECT count(*) FROM dead_letters"
+# What a client may end with: done, failed, in part, a server was away, killed.
+CODES = {0, 1, 3, 69, -9}
+
+
+def audit(storm: "Storm") -> None:
+    """Wait until all is as it has to be: first by itself, then after everything was asked for once more."""
+    began = time.monotonic()
+    complete(storm, "by itself")
+    recovery = time.monotonic() - began
+    client = storm.stage.fetch("all", "--refresh")
+    if (code := client.ended(within=2 * BOUND)) != 0:
+        storm.wrong.append(f"fetch all --refresh after the storm exits with {code}:\n{client.text}")
+    complete(storm, "after everything was asked for once more")
+    judge(storm)
+    for name, found in facts(storm, recovery).items():
+        storm.say(f"{name:<24}{found}")
+    for one in storm.wrong:
+        storm.say(f"WRONG: {one}")
+    storm.say("all is there" if not storm.wrong else f"{len(storm.wrong)} things are wrong")
+
+
+def complete(storm: "Storm", when: str) -> None:
+    try:
+        eventually(storm.stage.is_complete, within=BOUND)
+    except AssertionError:
+        storm.wrong.append(f"not complete {when}, after {BOUND} s: {state(storm)}")
+
+
+def state(storm: "Storm") -> str:
+    return ", ".join(f"{name} {found}" for name, found in facts(storm, None).items())
+
+
+def judge(storm: "Storm") -> None:
+    """What is_complete does not tell."""
+    storm.wrong += [f"{name} had ended by itself" for name in ended(storm)]
+    storm.wrong += [f"a client ended with {code}" for code in set(storm.codes) - CODES]
+    if value(MISSES):
+        storm.wrong.append(f"misses are left: {rows(REASONS)}")
+
+
+def ended(storm: "Storm") -> list[str]:
+    """The programs that nobody has ended, and that are no more."""
+    programs = {**storm.stage.workers, **storm.stage.beats}
+    return [name for name, one in programs.items() if not one.lives]
+
+
+def facts(storm: "Storm", recovery: float | None) -> dict[str, Any]:
+    users, some_users, addresses, some_addresses, cards, some_cards = rows(ROWS)[0]
+    messages, unacked = storm.stage.left_in_broker()
+    runs, batches = rows(OPEN)[0]
+    return {
+        "users asked for": storm.stage.users,
+        "rows": f"users {users}, addresses {addresses}, credit_cards {cards}",
+        "distinct": f"users {some_users}, addresses {some_addresses}, credit_cards {some_cards}",
+        "runs": counted(dict(rows(RUNS))),
+        "left open": f"runs {runs}, batches {batches}",
+        "left in the broker": f"messages {messages}, unacknowledged {unacked}",
+        "misses, dead letters": f"{value(MISSES)}, {value(LETTERS)}",
+        "clients' exit codes": counted(storm.codes),
+        "faults": f"{storm.counts.total()}: {counted(storm.counts)}",
+        "recovery": None if recovery is None else f"{recovery:.1f} s after the last fault",
+        "memory": f"{storm.largest >> 20} MiB at most in one process of a worker",
+        "ended by themselves": ", ".join(ended(storm)) or "none",
+    }
+
+
+def counted(counts: Any) -> str:
+    return "; ".join(f"{name}: {count}" for name, count in sorted(counts.items()))
