@@ -12,7 +12,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,6 +33,7 @@ from celeryctl.storage import schema
 from .database import Database
 
 START = 60  # seconds that a program may take until it works
+AGAIN = 1  # seconds until it is started once more
 PATIENCE = 4  # times the bound: how long a test waits for what has to come within the bound
 UNDER_WAY = "SELECT count(*) FROM batches WHERE token IS NOT NULL AND due > now()"
 ASKED = "SELECT count(*) FROM runs WHERE followers <> '{}'"
@@ -88,6 +89,7 @@ class Stage:
                 return started
             assert started.ended() == UnreachableError.exit_code, started.text
             assert time.monotonic() < until, started.text
+            pass_time(AGAIN)
 
     def program(self, name: str, *words: str, before: tuple[str, ...] = ()) -> Process:
         """Start it. What it says is in a file of its own, numbered where others of its name were before."""
@@ -155,36 +157,6 @@ def pass_time(seconds: float) -> None:
     """A fault lasts so long."""
     until = time.monotonic() + seconds
     eventually(lambda: time.monotonic() > until, within=seconds + 10)
-
-
-def lasting(strike: Strike, seconds: float = 0) -> Callable[[Stage], None]:
-    """The fault from its beginning to its end."""
-
-    def struck(stage: Stage) -> None:
-        with strike(stage):
-            pass_time(seconds)
-
-    return struck
-
-
-def assert_gets_over(
-    strike: Callable[[Stage], None], circumstances: Mapping[str, Any], folder: Path, recovery: Recovery, *, bound: float
-) -> None:
-    """Strike a whole cluster in the midst of its work: it goes on by itself, nobody ends, and it does the next run."""
-    with new_stage(folder, latency=0.5, **circumstances) as stage:
-        worker, beat = stage.worker(), stage.beat()
-        client = stage.fetch("all")
-        stage.until_under_way()
-        strike(stage)
-        stage.recovered(recovery, bound=bound)
-        eventually(lambda: not client.lives, within=60)
-        assert "Error:" not in client.text
-        assert worker.lives
-        assert beat.lives
-        # Its heartbeat comes every few seconds; after an outage of the database nobody knows before that it is there.
-        eventually(lambda: value(ALIVE) > 0)
-        assert stage.run("fetch", "all", "--refresh").returncode == 0
-        stage.audit()
 
 
 @contextmanager

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from waiting import eventually
 
-from .kit import Recovery, Stage, assert_gets_over, lasting, new_stage
+from .kit import Recovery, Stage, new_stage
+from .outage import assert_gets_over, lasting
 from .strikes import database
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(500)]
