@@ -100,14 +100,14 @@ class Pulse:
         except FAULTS as exc:
             logger.warning("the worker stays on the list until its heartbeat is old: %s", exc)
 
-    def _run(self, consumer: Any) -> None:
+    def _run(self, pool: Any) -> None:
         while True:
             try:
                 heartbeat.beat(
                     self._url,
                     name=self._name,
                     active=len(state.active_requests),
-                    concurrency=consumer.num_processes,
+                    concurrency=getattr(pool, "num_processes", 0),  # a pool that has ended cannot tell
                     rss=memory(),
                 )
                 self._dead_letters.write(self._file)

@@ -6,8 +6,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from celery.concurrency.prefork import TaskPool
+from waiting import eventually
 
-from .kit import settings, sources
+from celeryctl.cluster.app import create_app
+from celeryctl.cluster.signals import Pulse
+
+from .kit import context, rows, settings, sources
 
 pytestmark = pytest.mark.integration
 APP = """import gc, json, sys
@@ -55,3 +60,12 @@ signals.worker_process_init.send(app)
 print(json.dumps([gc.isenabled(), gc.get_freeze_count() > 10_000, gc.get_threshold()[0] > 10 * usual]))
 """
     assert told(code, settings(database_url, redis_url, tmp_path), tmp_path) == [True, True, True]
+
+
+def test_a_heartbeat_comes_also_when_the_pool_has_ended(database_url: str, redis_url: str, tmp_path: Path) -> None:
+    with create_app(context(settings(database_url, redis_url, tmp_path), tmp_path)) as app:
+        pulse = Pulse(app)
+        pulse.start("worker", TaskPool(2))  # which was never started
+        assert eventually(lambda: rows("SELECT name, concurrency FROM workers")) == [("worker", 0)]
+        pulse.stop()
+        assert rows("SELECT name FROM workers") == []

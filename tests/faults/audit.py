@@ -1,6 +1,7 @@
 """What is there after a storm, and whether that is right."""
 
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from subprocess import TimeoutExpired
 from typing import TYPE_CHECKING, Any
@@ -30,8 +31,7 @@ def audit(storm: "Storm") -> None:
     if recovery is not None and fetched(storm):
         complete(storm, "after everything was asked for once more")
     judge(storm)
-    for name, found in facts(storm, recovery).items():
-        storm.say(f"{name:<24}{found}")
+    tell(storm, recovery)
     for one in storm.wrong:
         storm.say(f"WRONG: {one}")
     storm.say("all is there" if not storm.wrong else f"{len(storm.wrong)} things are wrong")
@@ -60,6 +60,8 @@ def judge(storm: "Storm") -> None:
     """What is_complete does not tell."""
     storm.wrong += [f"{name} had ended by itself" for name in ended(storm)]
     storm.wrong += [f"a client ended with {code}" for code in set(storm.codes) - CODES]
+    texts = {path.name: path.read_text(errors="replace") for path in storm.stage.folder.glob("*.log")}
+    storm.wrong += [f"a thread broke: {name}" for name, text in texts.items() if "Exception in thread" in text]
     if value(MISSES):
         storm.wrong.append(f"misses are left: {rows(REASONS)}")
 
@@ -70,25 +72,29 @@ def ended(storm: "Storm") -> list[str]:
     return [name for name, one in programs.items() if not one.lives]
 
 
-def facts(storm: "Storm", recovery: float | None) -> dict[str, Any]:
+def tell(storm: "Storm", recovery: float | None) -> None:
     users, some_users, addresses, some_addresses, cards, some_cards = rows(ROWS)[0]
     messages, unacked = storm.stage.left_in_broker()
     runs, batches = rows(OPEN)[0]
-    return {
+    facts = {
         "users asked for": storm.stage.users,
-        "rows": f"users {users}, addresses {addresses}, credit_cards {cards}",
-        "distinct": f"users {some_users}, addresses {some_addresses}, credit_cards {some_cards}",
+        "rows": f"users: {users}; addresses: {addresses}; credit_cards: {cards}",
+        "distinct rows": f"users: {some_users}; addresses: {some_addresses}; credit_cards: {some_cards}",
         "runs": counted(dict(rows(RUNS))),
-        "left open": f"runs {runs}, batches {batches}",
-        "left in the broker": f"messages {messages}, unacknowledged {unacked}",
-        "misses, dead letters": f"{value(MISSES)}, {value(LETTERS)}",
+        "left open": f"runs: {runs}; batches: {batches}",
+        "left in the broker": f"messages: {messages}; unacknowledged: {unacked}",
+        "misses": value(MISSES),
+        "dead letters": value(LETTERS),
         "clients' exit codes": counted(storm.codes),
-        "faults": f"{storm.counts.total()}: {counted(storm.counts)}",
+        "faults": sum(kinds.total() for kinds in storm.counts.values()),
+        **{f"  {kind}": counted(kinds) for kind, kinds in sorted(storm.counts.items())},
         "recovery": "none" if recovery is None else f"{recovery:.1f} s after the last fault",
         "memory": f"{storm.largest >> 20} MiB at most in one process of a worker",
         "ended by themselves": ", ".join(ended(storm)) or "none",
     }
+    for name, found in facts.items():
+        storm.say(f"{name:<21}{found}")
 
 
-def counted(counts: Any) -> str:
-    return "; ".join(f"{name}: {count}" for name, count in sorted(counts.items()))
+def counted(counts: Mapping[Any, int]) -> str:
+    return "; ".join(f"{name}: {count}" for name, count in sorted(counts.items())) or "none"

@@ -27,8 +27,8 @@ class Card(NamedTuple):
 
     @property
     def kind(self) -> str:
-        """What it is counted as, whichever worker or source it was."""
-        return f"{self.whom.split()[0]} {self.what}"
+        """Whichever worker or source it was."""
+        return self.whom.partition(" ")[0]
 
 
 class Fate(NamedTuple):

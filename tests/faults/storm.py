@@ -9,8 +9,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import psutil
+from cluster.kit import Process
 from faultserver import FaultServer
 
 from celeryctl.local.sources import variables
@@ -24,9 +26,10 @@ from .strikes.sources import Sources
 LATENCY = 0.2  # seconds that a source takes to answer
 AT_ONCE = 12  # faults at most
 EVERY = "30s"
-SETTINGS = {
+SETTINGS: dict[str, Any] = {
     "FETCH_USERS_INTERVAL": EVERY, "FETCH_ADDRESSES_INTERVAL": EVERY, "FETCH_CREDIT_CARDS_INTERVAL": EVERY,
     "HTTP_READ_TIMEOUT": "2s", "HTTP_TOTAL_TIMEOUT": "5s", "BATCH_SIZE": "1000",
+    "broker_settings": ("maxmemory-policy noeviction",),
 }  # fmt: skip
 
 
@@ -37,7 +40,7 @@ class Storm:
     stage: Stage
     sources: Sources
     say: Callable[[str], None]
-    counts: Counter[str] = field(default_factory=Counter)
+    counts: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     codes: Counter[int] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
     largest: int = 0  # bytes of memory that a process of a worker had
@@ -69,7 +72,7 @@ class Storm:
 
     def _strike(self, fate: Fate) -> None:
         try:
-            self.counts[fate.card.kind] += 1
+            self.counts[fate.card.kind][fate.card.what] += 1
             self.say(f"{self._passed():6.1f} s  {fate}")
             with fate.card.strike(self.stage):
                 pass_time(fate.lasts)
@@ -80,26 +83,24 @@ class Storm:
         return time.monotonic() - self._began
 
 
-def peak(process: object) -> int:
+def peak(process: Process | psutil.Process) -> int:
     """The most memory that it has had, in bytes; where the system does not tell that, what it has now."""
-    pid = process.pid  # type: ignore[attr-defined]
     with suppress(OSError):
-        if found := re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text()):
+        if found := re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{process.pid}/status").read_text()):
             return int(found[1]) << 10
-    return int(psutil.Process(pid).memory_info().rss)
+    return int(psutil.Process(process.pid).memory_info().rss)
 
 
 def weather(folder: Path, *, minutes: float, users: int, seed: int, say: Callable[[str], None]) -> Storm:
     """A whole cluster in a storm, and what was wrong with it in the storm and afterwards."""
     say(f"{minutes:g} minutes, {users} users, seed {seed}; what everybody said is in {folder}")
-    policy = ("maxmemory-policy noeviction",)
-    with FaultServer() as server, new_stage(folder, users=users, relays=True, broker_settings=policy, **SETTINGS) as on:
-        on.variables.update(variables(server.url))
-        storm = Storm(on, Sources(server, users, LATENCY), say)
+    with FaultServer() as server, new_stage(folder, users=users, relays=True, **SETTINGS) as stage:
+        stage.variables.update(variables(server.url))
+        storm = Storm(stage, Sources(server, users, LATENCY), say)
         for name in WORKERS:
-            on.worker(name)
+            stage.worker(name)
         for name in BEATS:
-            on.beat(name)
+            stage.beat(name)
         storm.rage(minutes * 60, seed)
         audit(storm)
     return storm

@@ -11,6 +11,7 @@ from waiting import eventually
 from ..kit import Stage, children, kill
 
 GRACE = 10  # seconds that what is under way has; see celeryctl.cluster.app
+AMIDST = 8 * GRACE  # the same where connections are silent, each of which is waited for
 # What Celery itself ends with; after SIGINT and SIGQUIT that is 1 where it had to let something go.
 CODES = {signal.SIGTERM: {0}, signal.SIGINT: {0, 1}, signal.SIGQUIT: {0, 1}, signal.SIGKILL: {-signal.SIGKILL}}
 
@@ -30,15 +31,15 @@ def frozen(program: Process) -> Iterator[None]:
                 one.resume()
 
 
-def end(program: Process, number: signal.Signals) -> None:
+def end(program: Process, number: signal.Signals, *, within: float = 4 * GRACE) -> None:
     """Send it the signal, and wait until it has ended as it should."""
     program.ask(number)
-    assert program.ended(within=4 * GRACE) in CODES[number], program.text
+    assert program.ended(within) in CODES[number], program.text
 
 
 @contextmanager
 def worker_ended(stage: Stage, name: str, number: signal.Signals) -> Iterator[None]:
-    end(standing(stage.workers, name), number)
+    end(standing(stage.workers, name), number, within=AMIDST)
     yield
     stage.worker(name)
 
@@ -61,7 +62,7 @@ def child_killed(stage: Stage, name: str) -> Iterator[None]:
 @contextmanager
 def beat_ended(stage: Stage, number: signal.Signals) -> Iterator[None]:
     name = active(stage)
-    end(standing(stage.beats, name), number)
+    end(standing(stage.beats, name), number, within=AMIDST)
     yield
     stage.beat(name)
 
