@@ -2,7 +2,6 @@
 
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -16,6 +15,7 @@ import psutil
 
 from celeryctl.errors import CeleryctlError
 from celeryctl.home import log_file, open_log
+from celeryctl.local.gate import held_back
 from celeryctl.local.restarts import Kept
 
 GRACE = 10.0  # seconds that a child has to finish what it is doing
@@ -62,10 +62,11 @@ class Children:
 
     def start(self, name: str, *arguments: str) -> Child:
         """Start ``celeryctl`` with these arguments; its output goes to ``logs/NAME.log``."""
-        child = launch(self._home, name, arguments, self.environ)
-        self._children[name] = child
+        return launch(self._home, name, arguments, self.environ, self._note)
+
+    def _note(self, child: Child) -> None:
+        self._children[child.name] = child
         self._changed([child.record() for child in self._children.values()])
-        return child
 
     @property
     def names(self) -> list[str]:
@@ -95,16 +96,25 @@ class Children:
         self._children.clear()
 
 
-def launch(home: Path, name: str, arguments: Sequence[str], environ: Mapping[str, str]) -> Child:
-    """Start ``celeryctl`` with these arguments where no Ctrl-C of our terminal reaches it; its words go to the log."""
+def launch(
+    home: Path,
+    name: str,
+    arguments: Sequence[str],
+    environ: Mapping[str, str],
+    note: Callable[[Child], None] = lambda _: None,
+) -> Child:
+    """Start ``celeryctl`` with these arguments where no Ctrl-C of our terminal reaches it; its words go to the log.
+
+    It begins once it is noted.
+    """
     # -P: what lies in the folder that we were called in must not take the place of a module.
     command = [sys.executable, "-P", "-m", "celeryctl", *arguments]
     with open_log(home, name) as log:
         begin = log.tell()
-        process = psutil.Popen(
-            command, env=environ, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-        )
-    return Child(name, tuple(arguments), process, log_file(home, name), begin)
+        with held_back(psutil.Popen, command, env=environ, stdout=log, stderr=log) as process:
+            child = Child(name, tuple(arguments), process, log_file(home, name), begin)
+            note(child)
+    return child
 
 
 def _ended(child: Child) -> str | None:

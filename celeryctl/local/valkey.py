@@ -5,8 +5,8 @@ import secrets
 import shlex
 import subprocess
 import time
-from collections.abc import Callable
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,6 +20,7 @@ from celeryctl.errors import LocalServerError
 from celeryctl.home import create, distrust, log_file, open_log, write_private
 from celeryctl.local import wheels
 from celeryctl.local.account import ENVIRONMENT
+from celeryctl.local.gate import held_back
 from celeryctl.local.ports import free_port
 
 PORTS_TO_TRY = 5
@@ -85,26 +86,26 @@ class Valkey:
     def _launch(self, executable: Path, port: int, password: str) -> str | None:
         url = f"redis://:{password}@127.0.0.1:{port}/0"
         write_private(self._folder / "valkey.conf", CONFIGURATION.format(port=port, password=password))
-        # Known before it runs: were we killed in between, the next start could still end it.
-        write_private(self._state, json.dumps({"url": url}))
-        with open_log(self.home, "valkey") as log:
-            self._child = self._run(executable, log)
-        created = psutil.Process(self._child.pid).create_time()
-        write_private(self._state, json.dumps({"url": url, "pid": self._child.pid, "created": created}))
-        return url if self._answers(url, self._child) else None
+        with open_log(self.home, "valkey") as log, self._held_back(executable, log) as child:
+            created = psutil.Process(child.pid).create_time()
+            state = {"url": url, "pid": child.pid, "created": created}
+            write_private(self._state, json.dumps(state))
+        self._child = child
+        return url if self._answers(url, child) else None
 
-    def _run(self, executable: Path, log: Any) -> subprocess.Popen[bytes]:
+    @contextmanager
+    def _held_back(self, executable: Path, log: Any) -> Iterator[subprocess.Popen[bytes]]:
         try:
-            return subprocess.Popen(  # noqa: S603 - our own executable
+            with held_back(
+                subprocess.Popen[bytes],
                 [executable, "valkey.conf"],
                 cwd=self._folder,
                 env=ENVIRONMENT,
-                stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 umask=0o077,
-                start_new_session=True,
-            )
+            ) as child:
+                yield child
         except OSError as error:
             why = f"{executable}: {error.strerror}"
             raise LocalServerError("the embedded Valkey does not start", why=why, fix="docker compose up") from error

@@ -3,6 +3,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,18 @@ if os.fork() == 0:
     time.sleep(600)
 print("there", flush=True)
 time.sleep(600)
+"""
+
+DIES_BEFORE_IT_TELLS = """
+import os, pathlib, sys
+from celeryctl.home import create
+from celeryctl.local.children import Children
+
+def die(records):
+    print(records[0]["pid"], flush=True)
+    os.kill(os.getpid(), 9)
+
+Children(create(pathlib.Path(sys.argv[1])), os.environ, changed=die).start("api", "api", "--port", "0")
 """
 
 
@@ -56,6 +69,17 @@ def test_a_child_leads_a_session_of_its_own_and_is_told_of_at_once(
     crew.stop(hurry=lambda: False)
     assert crew.names == []
     assert children.find(told[0][0]) is None
+
+
+def test_whoever_dies_before_a_child_is_told_of_leaves_none(tmp_path: Path) -> None:
+    program = [sys.executable, "-c", DIES_BEFORE_IT_TELLS, tmp_path / ".celeryctl"]
+    pid = int(subprocess.run(program, stdout=subprocess.PIPE, text=True).stdout)
+    with suppress(psutil.NoSuchProcess):
+        child = psutil.Process(pid)
+        try:
+            eventually(lambda: not children.lives(child))
+        finally:
+            child.kill()
 
 
 def test_one_that_ends_is_named_with_its_own_last_words(crew: Children) -> None:

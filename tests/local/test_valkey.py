@@ -27,6 +27,22 @@ print(Valkey(pathlib.Path(sys.argv[1])).start(), flush=True)
 os.kill(os.getpid(), 9)
 """
 
+DIE_BEFORE_IT_IS_KNOWN = """
+import json, os, pathlib, sys
+from celeryctl.local import valkey
+
+write = valkey.write_private
+
+def die(path, text):
+    if '"pid"' in text:
+        print(json.loads(text)["pid"], flush=True)
+        os.kill(os.getpid(), 9)
+    write(path, text)
+
+valkey.write_private = die
+valkey.Valkey(pathlib.Path(sys.argv[1])).start()
+"""
+
 
 @pytest.fixture
 def home(server_home: Path) -> Path:
@@ -52,8 +68,11 @@ def process(home: Path) -> psutil.Process:
 
 def start_and_die(home: Path) -> str:
     """The URL of a server whose starter was killed."""
-    done = subprocess.run([sys.executable, "-c", START_AND_DIE, home], stdout=subprocess.PIPE, text=True)
-    return done.stdout.strip()
+    return printed(START_AND_DIE, home)
+
+
+def printed(program: str, home: Path) -> str:
+    return subprocess.run([sys.executable, "-c", program, home], stdout=subprocess.PIPE, text=True).stdout.strip()
 
 
 def is_gone(found: psutil.Process) -> bool:
@@ -135,6 +154,16 @@ def test_an_orphan_that_was_not_written_down_yet_is_stopped_too(home: Path) -> N
     homes.write_private(home / "valkey" / "valkey.json", json.dumps({"url": left}))
     Valkey(home).stop()
     assert is_gone(orphan)
+
+
+def test_whoever_dies_before_it_is_written_down_leaves_none(home: Path) -> None:
+    pid = int(printed(DIE_BEFORE_IT_IS_KNOWN, home))
+    with suppress(psutil.NoSuchProcess):
+        found = psutil.Process(pid)
+        try:
+            assert is_gone(found)
+        finally:
+            found.kill()
 
 
 def test_one_that_does_not_listen_any_more_is_killed(home: Path) -> None:
