@@ -1,17 +1,26 @@
-"""Workers and beats that are asked to end, at any moment: they end in time, and nothing gets lost."""
+"""Workers, beats and clients that are asked to end, at any moment: they end in time, and nothing gets lost."""
 
 import random
 import signal
 from pathlib import Path
 
 import pytest
-from cluster.kit import Process
 from waiting import eventually
 
 from .kit import Recovery, new_stage, pass_time
 from .strikes.programs import CODES, GRACE, end
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(500)]
+
+ASKED = (signal.SIGTERM, signal.SIGINT)
+INTERRUPTED = 130
+PROGRAMS = {"beat": ["beat"], "client": ["fetch", "all"], "client that works": ["fetch", "all", "--sync"]}
+
+
+def codes(program: str, number: signal.Signals) -> set[int]:
+    """What it may end with once it was asked to, perhaps before it listened."""
+    asked = CODES[number] | {INTERRUPTED, -number}
+    return asked - {0} if program.startswith("client") else asked
 
 
 @pytest.mark.parametrize("number", CODES, ids=lambda number: number.name)
@@ -32,20 +41,45 @@ def test_a_worker_may_end_at_any_moment(number: signal.Signals, tmp_path: Path, 
         eventually(lambda: not client.lives)
 
 
-@pytest.mark.parametrize("program", ["worker", "beat", "fetch"])
-def test_what_ends_while_the_broker_is_away(program: str, tmp_path: Path, recovery: Recovery) -> None:
-    with new_stage(tmp_path, latency=0.5) as stage:
-        worker = stage.worker()
-        beat = stage.beat()
-        beat.assert_says("beat active")
+@pytest.mark.parametrize("number", ASKED, ids=lambda number: number.name)
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_whoever_is_there_beside_a_worker_may_end_at_any_moment(
+    program: str, number: signal.Signals, tmp_path: Path, recovery: Recovery
+) -> None:
+    chance = random.Random(f"{program} {number}")
+    with new_stage(tmp_path, users=1200, latency=0.5, FETCH_THREADS="1", BATCH_SIZE="20") as stage:
+        stage.worker()
         client = stage.fetch("all")
         stage.until_under_way()
+        for attempt in range(4):
+            if not stage.until_under_way_again():
+                break
+            victim = stage.program(f"victim-{attempt}", "celeryctl", *PROGRAMS[program])
+            victim.assert_says("is starting" if program == "beat" else "users: ")
+            pass_time(chance.uniform(0, 2))
+            victim.ask(number)
+            assert victim.ended(within=4 * GRACE) in codes(program, number), victim.text
+        stage.recovered(recovery, bound=40)
+        assert client.ended() == 0
+
+
+@pytest.mark.parametrize("number", ASKED, ids=lambda number: number.name)
+@pytest.mark.parametrize("program", ["worker", *PROGRAMS])
+def test_what_ends_while_the_broker_is_away(
+    program: str, number: signal.Signals, tmp_path: Path, recovery: Recovery
+) -> None:
+    with new_stage(tmp_path, latency=0.5, BATCH_SIZE="20") as stage:
+        started = {"worker": stage.worker(), "beat": stage.beat()}
+        started["beat"].assert_says("beat active")
+        client = stage.fetch("all")
+        stage.until_under_way()
+        started |= {name: stage.program(name, "celeryctl", *PROGRAMS[name]) for name in PROGRAMS if name != "beat"}
         stage.broker.stop()
-        worker.assert_says("Connection to broker lost")
-        victim: Process = {"worker": worker, "beat": beat, "fetch": client}[program]
-        victim.ask(signal.SIGTERM)
-        assert victim.ended(within=4 * GRACE) in ({0} if program != "fetch" else {130, -signal.SIGTERM, 143})
+        started["worker"].assert_says("Connection to broker lost")
+        started[program].ask(number)
+        assert started[program].ended(within=4 * GRACE) in codes(program, number), started[program].text
         stage.broker.start()
         if program == "worker":
             stage.worker()
         stage.recovered(recovery, bound=40)
+        assert client.ended() == 0
