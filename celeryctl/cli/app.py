@@ -22,6 +22,7 @@ from typing import Any, NoReturn
 
 from celeryctl.cli import boundary, help, table  # noqa: A004 - the command's own name
 from celeryctl.errors import UsageError
+from celeryctl.local.interrupt import Interrupt
 
 HELP = ("-h", "--help")
 COMPLETION = ("--install-completion", "--show-completion")
@@ -34,10 +35,10 @@ def main() -> NoReturn:
     sys.stderr = sys.stderr or Path(os.devnull).open("w")  # noqa: SIM115
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in Interrupt.SIGNALS:
         # As Ctrl-C: what was begun is cancelled, what was started is stopped. What nohup has switched off stays off.
         if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, signal.default_int_handler)
+            signal.signal(number, Interrupt.end_early)
     code = run(sys.argv[1:])
     if code == boundary.INTERRUPTED:
         # Threads that still wait for a source would hold up the exit for as long as that takes.

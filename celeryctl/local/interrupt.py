@@ -2,10 +2,12 @@
 
 import signal
 import time
-from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from types import FrameType, TracebackType
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 T = TypeVar("T")
 LOOK = 0.05  # seconds between two looks
@@ -19,9 +21,16 @@ class Interrupt(AbstractContextManager["Interrupt"]):
     """Signals that ask us to end, counted while this is entered."""
 
     SIGNALS: tuple[signal.Signals, ...] = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    early: ClassVar[int] = 0  # signals before this was entered
+
+    @classmethod
+    def end_early(cls, number: int, frame: FrameType | None) -> None:
+        """What a signal does before: as Ctrl-C. Some library may swallow that, so who enters this hears of it still."""
+        Interrupt.early += 1
+        signal.default_int_handler(number, frame)
 
     def __init__(self) -> None:
-        self.count = 0
+        self.count = self.early
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Self:

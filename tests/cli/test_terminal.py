@@ -84,6 +84,29 @@ def test_asked_to_end_it_finishes_its_batch(database: str, people: FaultServer, 
     assert (fetch.returncode, out, statuses()) == (130, b"", ["succeeded"])
 
 
+SWALLOWED = """
+import os, signal, sys
+from celeryctl.cli import app
+find = app.table.find
+def swallow(name):
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+    except BaseException:
+        pass
+    return find(name)
+app.table.find = swallow
+app.main()
+"""
+
+
+@pytest.mark.usefixtures("database", "people")
+def test_asked_to_end_while_something_swallows_that_it_ends_all_the_same() -> None:
+    command = [sys.executable, "-c", SWALLOWED, *FETCH[3:]]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 130, done
+    assert statuses() == ["cancelled"]
+
+
 @pytest.mark.usefixtures("database")
 def test_ctrl_c_says_what_is_finished_and_again_cuts_it_off(people: FaultServer) -> None:
     people.answer("/users", Reply.json([], delay=30))

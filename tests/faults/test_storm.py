@@ -1,9 +1,5 @@
-"""Workers that are killed again and again while they work, wherever they are.
+"""Workers that are killed again and again while they work, wherever they are."""
 
-CHAOS_SEED, CHAOS_KILLS and CHAOS_USERS make it another storm, or a longer one.
-"""
-
-import os
 import random
 from contextlib import suppress
 from pathlib import Path
@@ -17,10 +13,9 @@ from celeryctl.local.children import lives
 
 from .kit import Recovery, Stage, children, kill, new_stage
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(3600)]
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(600)]
 
-KILLS, USERS = int(os.environ.get("CHAOS_KILLS", "100")), int(os.environ.get("CHAOS_USERS", "20000"))
-SEED = int(os.environ.get("CHAOS_SEED", "7"))
+KILLS, USERS, SEED = 100, 20_000, 7
 CHILDREN = 2
 RUNNING = "SELECT count(*) FROM runs WHERE status = 'running'"
 ONE_RECONCILIATION = 15 + 30  # seconds: until leases are over, and for the work that is left

@@ -49,3 +49,18 @@ def test_waiting_for_a_result_ends_with_it_or_with_the_signal() -> None:
         threading.Timer(0.1, os.kill, [os.getpid(), signal.SIGTERM]).start()
         with pytest.raises(AskedToEndError):
             interrupt.result(Future())
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_that_came_before_and_was_swallowed_is_heard_all_the_same(
+    number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Interrupt, "early", 0)
+    before = signal.signal(number, Interrupt.end_early)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), number)
+        with Interrupt() as interrupt, pytest.raises(AskedToEndError):
+            interrupt.pause(60)
+    finally:
+        signal.signal(number, before)
