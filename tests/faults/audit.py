@@ -2,14 +2,13 @@
 
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from subprocess import TimeoutExpired
 from typing import TYPE_CHECKING, Any
 
-from cluster.kit import rows, value
+from cluster.kit import Process, rows, value
 from waiting import eventually
 
-from .kit import ROWS
+from .kit import ROWS, Stage
 
 if TYPE_CHECKING:
     from .storm import Storm
@@ -19,6 +18,10 @@ RUNS = "SELECT status, count(*) FROM runs GROUP BY status ORDER BY status"
 OPEN = "SELECT (SELECT count(*) FROM runs WHERE status = 'running'), (SELECT count(*) FROM batches)"
 MISSES = "SELECT count(*) FROM misses"
 REASONS = "SELECT dataset, key, outcome, attempts, reasons[1] FROM misses ORDER BY tried_at LIMIT 5"
+STALE = """
+SELECT (SELECT count(*) FROM addresses WHERE fetched_at < %s)
+     + (SELECT count(*) FROM credit_cards WHERE fetched_at < %s)
+"""
 LETTERS = "SELECT count(*) FROM dead_letters"
 # What a client may end with: done, failed, in part, a server was away, killed.
 CODES = {0, 1, 3, 69, -9}
@@ -47,13 +50,24 @@ def complete(storm: "Storm", when: str) -> bool:
 
 def fetched(storm: "Storm") -> bool:
     """A client gets everything once more."""
-    client = storm.stage.fetch("all", "--refresh")
-    with suppress(TimeoutExpired):
-        if client.ended(within=BOUND) == 0:
-            return True
-    client.kill()
-    storm.wrong.append(f"fetch all --refresh exits with {client.ended()} after the storm:\n{client.text}")
-    return False
+    before = value("SELECT now()")
+    try:
+        client = eventually(lambda: refreshed(storm.stage), within=BOUND)
+    except (AssertionError, TimeoutExpired):
+        storm.wrong.append(f"fetch all --refresh has not ended within {BOUND} s after the storm")
+        return False
+    if client.ended() != 0:
+        storm.wrong.append(f"fetch all --refresh exits with {client.ended()} after the storm:\n{client.text}")
+    elif stale := value(STALE, before, before):
+        storm.wrong.append(f"{stale} rows are older than the last fetch, which was to refresh all")
+    return client.ended() == 0
+
+
+def refreshed(stage: Stage) -> Process | None:
+    """Who has fetched everything anew. None: a run of beat's was in the way."""
+    client = stage.fetch("all", "--refresh")
+    client.ended(within=BOUND)
+    return None if "already, in another way" in client.text else client
 
 
 def judge(storm: "Storm") -> None:

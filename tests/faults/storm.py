@@ -35,7 +35,7 @@ SETTINGS: dict[str, Any] = {
 
 @dataclass
 class Storm:
-    """What happened. ``wrong`` is what must not happen."""
+    """What happened. ``wrong`` is what must not. Users become more and more, so that something is always to be done."""
 
     stage: Stage
     sources: Sources
@@ -53,10 +53,12 @@ class Storm:
         self._began = time.monotonic()
         with Asking(self.stage) as asking, ThreadPoolExecutor(AT_ONCE) as pool:
             for fate in fates(seed, self.sources, asking.killed):
+                self.sources.users = max(1, int(self.stage.users * min(1, self._passed() / seconds)))
                 self._wait_for(fate)
                 if self._passed() > seconds:
                     break
                 struck.append((fate, pool.submit(self._strike, fate)))
+        self.sources.users = self.stage.users
         self.codes = asking.codes
         self.wrong += [f"a client broke:\n{text}" for text in asking.broken]
         self.wrong += [f"{fate}: {error}" for fate, future in struck if (error := future.exception())]

@@ -49,10 +49,11 @@ REJECTIONS: dict[str, Answer] = {
 
 
 class Sources:
-    """The local source APIs, each of which can be told to answer otherwise."""
+    """The local source APIs, each of which can be told to answer otherwise. They have ``users``, which may grow."""
 
     def __init__(self, server: FaultServer, users: int, latency: float) -> None:
-        self._server, self._users, self._latency, self._drawn = server, users, latency, itertools.count()
+        self.users = users
+        self._server, self._latency, self._drawn = server, latency, itertools.count()
         for path in routes.ROUTES.values():
             server.answer(path, self.healthy)
 
@@ -60,7 +61,7 @@ class Sources:
         drawn = routes.MOST * next(self._drawn)
         host = f"http://{request.headers['host']}"
         status, headers, body = routes.answer(
-            request.path, urlencode(request.query), base=host, users=self._users, drawn=drawn
+            request.path, urlencode(request.query), base=host, users=self.users, drawn=drawn
         )
         return Reply(status, body, headers, delay=self._latency)
 
