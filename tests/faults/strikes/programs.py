@@ -82,5 +82,5 @@ def active(stage: Stage) -> str:
 def standing(programs: dict[str, Process], name: str) -> Process:
     """That program, which must not have ended by itself."""
     program = programs[name]
-    assert program.lives, f"{name} had ended by itself:\n{program.text[-2000:]}"
+    assert program.lives, f"{name} had ended by itself; its last words are in {program.log.name}"
     return program
