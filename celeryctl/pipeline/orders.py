@@ -61,12 +61,14 @@ def place(pipeline: Pipeline, wanted: runs.Order) -> runs.Opened:
     opened = begin(pipeline, wanted)
     run = opened.run
     if opened.joined and (run.refresh, run.record_limit) != (wanted.refresh, wanted.limit):
-        raise CeleryctlError(
-            f"{run.dataset} is being fetched already, in another way",
-            why=f"run {str(run.id)[:8]} has refresh={run.refresh}, limit={run.record_limit}",
-            fix=f"{_command(run)}    (joins it), then this one again",
-        )
+        raise _differing(run, "is being", fix=f"{_command(run)}    (joins it), then this one again")
     return opened
+
+
+def _differing(run: Run, state: str, *, fix: str) -> CeleryctlError:
+    """The error of who asked for something else than the run that was under way does."""
+    why = f"run {str(run.id)[:8]} has refresh={run.refresh}, limit={run.record_limit}"
+    return CeleryctlError(f"{run.dataset} {state} fetched already, in another way", why=why, fix=fix)
 
 
 def _command(run: Run) -> str:
@@ -101,13 +103,20 @@ def intend(settings: "Settings", datasets: Datasets, wanted: runs.Order) -> list
 
 
 def verdict(ended: list[Run]) -> int:
-    """The exit code of runs that succeeded, were done in part or still run; of those that failed the gravest error."""
-    failed = [run for run in ended if run.status == "failed"]
-    if not failed:
-        return exit_code(ended)
-    run = max(failed, key=lambda run: run.error_exit or 1)
-    error = SourceUnreachableError if run.error_exit == SourceUnreachableError.exit_code else CeleryctlError
-    raise error(f"{run.dataset} could not be fetched", why=run.error or "", fix=f"{_command(run)}    (later)")
+    """The exit code of runs that succeeded, were done in part or still run; of those that failed the gravest error.
+
+    Raises CeleryctlError also where one that was to follow was under way already, and did something else.
+    """
+    if failed := [run for run in ended if run.status == "failed"]:
+        run = max(failed, key=lambda run: run.error_exit or 1)
+        error = SourceUnreachableError if run.error_exit == SourceUnreachableError.exit_code else CeleryctlError
+        raise error(f"{run.dataset} could not be fetched", why=run.error or "", fix=f"{_command(run)}    (later)")
+    first = ended[0]
+    for run in ended:
+        if (run.refresh, run.record_limit) != (first.refresh, first.record_limit):
+            wanted = Run(dataset=run.dataset, refresh=first.refresh, record_limit=first.record_limit)
+            raise _differing(run, "was being", fix=_command(wanted))
+    return exit_code(ended)
 
 
 def exit_code(ended: list[Run]) -> int:

@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from faultserver import FaultServer, Reply
@@ -115,6 +116,28 @@ def test_the_children_are_seen_through_after_their_parent(make: Make, server: Fa
         ("credit_cards", "failed", 0),
     ]
     assert orders.exit_code(done) == 69
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize(
+    ("asked", "fix"),
+    [({"refresh": True}, "celeryctl fetch addresses --refresh"), ({"limit": 2}, "celeryctl fetch addresses --limit 2")],
+)
+def test_a_child_that_was_under_way_and_does_something_else_is_told(
+    make: Make, server: FaultServer, asked: dict[str, Any], fix: str
+) -> None:
+    server.answer("/users", Reply.json(people(1, 2)), Reply.json([]))
+    server.answer("/addresses", by_size(PLACE))
+    pipeline = make()
+    add_users(1)
+    scheduled = orders.begin(pipeline, runs.Order(dataset="addresses", trigger="schedule"))
+    order = runs.Order(dataset="users", trigger="command", followers=("addresses",), **asked)
+    opened = orders.begin(pipeline, order)
+    done = orders.see_through(opened.run.id, order.followers, lambda run: pipeline.drain(run, lambda _: None))
+    assert [run.id for run in done] == [opened.run.id, scheduled.run.id]
+    with pytest.raises(CeleryctlError, match="addresses was being fetched already, in another way") as caught:
+        orders.verdict(done)
+    assert (caught.value.exit_code, caught.value.fix) == (1, fix)
 
 
 @pytest.mark.integration
