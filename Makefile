@@ -51,7 +51,7 @@ lint: .venv/.dev ## check style, types, layers, and that the README is up to dat
 bench: .venv/.dev ## measure speed, memory and database time, and write benchmarks/results.md (try it: make bench ARGS="--quick")
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-chaos: .venv/.dev ## strike a cluster with every fault at random, then look whether all is there (options: make chaos ARGS="--minutes 15 --users 100000 --seed 7")
+chaos: .venv/.dev ## strike a cluster with faults of every kind at random, then look whether all is there (options: make chaos ARGS="--minutes 15 --users 100000 --seed 7")
 	@$(BIN)/python tests/chaos.py $(ARGS)
 
 cassettes: .venv/.dev ## record the sources' answers again, from the live APIs

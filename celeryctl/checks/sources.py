@@ -13,7 +13,7 @@ from celeryctl.http.faults import site
 from celeryctl.local import probe
 from celeryctl.pipeline import trial
 from celeryctl.pipeline.rejection import Rejection
-from celeryctl.verdicts.sources import left_alone
+from celeryctl.verdicts.sources import cooling
 
 
 def checks(patient: Patient) -> list[Check]:
@@ -44,7 +44,7 @@ def _ask(patient: Patient, name: str) -> Result:
 
 
 def _cooling(patient: Patient) -> Result:
-    told = {name: reason for name in patient.context.datasets if (reason := left_alone(name))}
+    told = {name: reason for name in patient.context.datasets if (reason := cooling(patient.context, name))}
     if not told:
         return Result("ok", "the schedule leaves none alone")
     fix = f"celeryctl fetch {next(iter(told)).replace('_', '-')}"

@@ -15,7 +15,7 @@ import psutil
 
 from celeryctl.errors import CeleryctlError
 from celeryctl.home import log_file, open_log
-from celeryctl.local.gate import held_back
+from celeryctl.local.gate import gated
 from celeryctl.local.restarts import Kept
 
 GRACE = 10.0  # seconds that a child has to finish what it is doing
@@ -111,7 +111,7 @@ def launch(
     command = [sys.executable, "-P", "-m", "celeryctl", *arguments]
     with open_log(home, name) as log:
         begin = log.tell()
-        with held_back(psutil.Popen, command, env=environ, stdout=log, stderr=log) as process:
+        with gated(psutil.Popen, command, env=environ, stdout=log, stderr=log) as process:
             child = Child(name, tuple(arguments), process, log_file(home, name), begin)
             note(child)
     return child

@@ -12,13 +12,13 @@ GATE = 'read -r _ && exec "$@" < /dev/null'
 
 
 @contextmanager
-def held_back(popen: type[P], command: Sequence[str | Path], **options: Any) -> Iterator[P]:
+def gated(popen: type[P], command: Sequence[str | Path], **options: Any) -> Iterator[P]:
     """A process, made by ``popen``, that begins when the block is over, and never where the block fails.
 
     Raises OSError.
     """
-    gated = ["/bin/sh", "-c", GATE, "sh", *command]
-    process = popen(gated, stdin=subprocess.PIPE, bufsize=0, start_new_session=True, **options)
+    behind = ["/bin/sh", "-c", GATE, "sh", *command]
+    process = popen(behind, stdin=subprocess.PIPE, bufsize=0, start_new_session=True, **options)
     with process.stdin as gate:
         yield process
         with suppress(BrokenPipeError):  # somebody has ended it already

@@ -30,7 +30,7 @@ class Interrupt(AbstractContextManager["Interrupt"]):
         signal.default_int_handler(number, frame)
 
     def __init__(self) -> None:
-        self.count = self.early
+        self.count = 0
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
@@ -38,6 +38,7 @@ class Interrupt(AbstractContextManager["Interrupt"]):
             # What nohup has switched off stays off.
             if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
                 self._before[number] = signal.signal(number, self._heard)
+        self.count += self.early
         return self
 
     def __exit__(

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import psutil
 import redis
@@ -18,9 +17,9 @@ from redis.retry import Retry
 
 from celeryctl.errors import LocalServerError
 from celeryctl.home import create, distrust, log_file, open_log, write_private
-from celeryctl.local import wheels
+from celeryctl.local import children, wheels
 from celeryctl.local.account import ENVIRONMENT
-from celeryctl.local.gate import held_back
+from celeryctl.local.gate import gated
 from celeryctl.local.ports import free_port
 
 PORTS_TO_TRY = 5
@@ -47,6 +46,7 @@ class Valkey:
         self._folder = self.home / "valkey"
         self._state = self._folder / "valkey.json"
         self._child: subprocess.Popen[bytes] | None = None
+        self._place = 0, ""  # port and password
 
     @property
     def alive(self) -> bool:
@@ -63,20 +63,15 @@ class Valkey:
         self.stop()
         self._folder.mkdir(mode=0o700, exist_ok=True)
         for _ in range(PORTS_TO_TRY):
-            if url := self._launch(executable, self._ports(), secrets.token_hex(32)):
+            self._place = self._ports(), secrets.token_hex(32)
+            if url := self._launch(executable, *self._place):
                 return url
         raise self._refusal()
 
     def start_again(self) -> None:
         """Start it where it was, with the password that it had, after it has ended. Raises LocalServerError."""
-        state = self._read()
-        if state is None:
-            raise self._refusal()
-        place = urlsplit(state["url"])
         self.stop()
-        if not self._launch(wheels.valkey(), place.port or 0, place.password or ""):
-            # What it has to know to be tried once more.
-            write_private(self._state, json.dumps({"url": state["url"]}))
+        if not self._launch(wheels.valkey(), *self._place):
             raise self._refusal()
 
     def _refusal(self) -> LocalServerError:
@@ -86,7 +81,7 @@ class Valkey:
     def _launch(self, executable: Path, port: int, password: str) -> str | None:
         url = f"redis://:{password}@127.0.0.1:{port}/0"
         write_private(self._folder / "valkey.conf", CONFIGURATION.format(port=port, password=password))
-        with open_log(self.home, "valkey") as log, self._held_back(executable, log) as child:
+        with open_log(self.home, "valkey") as log, self._gated(executable, log) as child:
             created = psutil.Process(child.pid).create_time()
             state = {"url": url, "pid": child.pid, "created": created}
             write_private(self._state, json.dumps(state))
@@ -94,9 +89,9 @@ class Valkey:
         return url if self._answers(url, child) else None
 
     @contextmanager
-    def _held_back(self, executable: Path, log: Any) -> Iterator[subprocess.Popen[bytes]]:
+    def _gated(self, executable: Path, log: Any) -> Iterator[subprocess.Popen[bytes]]:
         try:
-            with held_back(
+            with gated(
                 subprocess.Popen[bytes],
                 [executable, "valkey.conf"],
                 cwd=self._folder,
@@ -107,8 +102,8 @@ class Valkey:
             ) as child:
                 yield child
         except OSError as error:
-            why = f"{executable}: {error.strerror}"
-            raise LocalServerError("the embedded Valkey does not start", why=why, fix="docker compose up") from error
+            why = error.strerror or str(error)
+            raise LocalServerError("the embedded Valkey does not start", why=why, fix="celeryctl doctor") from error
 
     def _answers(self, url: str, child: "subprocess.Popen[bytes]") -> bool:
         """Whether it answers in time; it is gone if it does not."""
@@ -124,7 +119,7 @@ class Valkey:
     def stop(self) -> None:
         """Stop what this home has running, whoever started it, and wait until it is gone. Raises LocalServerError."""
         if state := self._read():
-            server = _identified(state)
+            server = children.find(state)
             # Only our server knows the password: what else may listen on that port is left alone.
             with closing(_client(state["url"])) as client, suppress(redis.RedisError):
                 client.shutdown(nosave=True)
@@ -150,16 +145,6 @@ class Valkey:
 def _client(url: str) -> redis.Redis:
     once = Retry(NoBackoff(), 0)
     return redis.Redis.from_url(url, retry=once, socket_timeout=1, socket_connect_timeout=1)
-
-
-def _identified(state: dict[str, Any]) -> psutil.Process | None:
-    """The server's process, unless its pid is another's by now."""
-    try:
-        process = psutil.Process(state["pid"])
-        same = process.name() == "valkey-server" and abs(process.create_time() - state["created"]) < 2
-    except (KeyError, psutil.Error):
-        return None
-    return process if same else None
 
 
 def _wait(server: psutil.Process) -> None:

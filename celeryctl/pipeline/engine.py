@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property, partial
-from time import sleep
+from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, Protocol
 
 from celeryctl import http
@@ -144,6 +144,7 @@ class Pipeline:
     ) -> batches.Outcome:
         """Ask the data set's own source, several requests at a time where a batch takes several."""
         dataset = replace(dataset, source=replace(dataset.source, url=self.settings.sources[dataset.name].url))
+        began = monotonic()
 
         def get(url: str, *, absent_ok: bool = False) -> http.Answer:
             lease.check()
@@ -157,7 +158,8 @@ class Pipeline:
         else:
             outcome = self._fetch_users(dataset, claim, get, run)
         self._lanes.learn(dataset.name, meter)
-        sources.answered(dataset.name, latency=meter.latency)
+        if meter.requests:
+            sources.answered(dataset.name, latency=meter.latency, took=monotonic() - began)
         return outcome
 
     def _fetch_listing(self, dataset: Dataset, claim: batches.Claim, get: Get, run: Map) -> batches.Outcome:

@@ -9,12 +9,14 @@ PATIENCE = 3  # runs in a row that a source makes fail: from then on it is left 
 SHORTEST, LONGEST = 30, 600  # seconds, twice as long every time
 LONGEST_ASKED = 3600  # seconds; for longer nobody is left alone, even if it asks for that
 
-# Written at most every few seconds, and else not even locked: the row is shared by all workers of the cluster.
+# Written at most every few seconds, and else not even locked: the row is shared by all workers of the cluster. What was
+# asked before the source failed, and answered all the same, says nothing of how it is since.
 ANSWERED = """
 WITH told AS (
   UPDATE sources SET last_ok = now(), seen_at = now(), error = NULL, failures = 0, asks_again_at = NULL,
     latency = coalesce(0.7 * latency + 0.3 * %(latency)s, %(latency)s, latency)
-  WHERE name = %(name)s AND (error IS NOT NULL OR seen_at < now() - interval '5 seconds') RETURNING name)
+  WHERE name = %(name)s
+    AND seen_at < now() - interval '1 second' * CASE WHEN error IS NULL THEN 5 ELSE %(took)s END RETURNING name)
 INSERT INTO sources (name, last_ok, latency)
 SELECT %(name)s, now(), %(latency)s WHERE NOT EXISTS (SELECT FROM told) ON CONFLICT (name) DO NOTHING
 """
@@ -30,10 +32,13 @@ ON CONFLICT (name) DO UPDATE SET (seen_at, error, failures, asks_again_at) = (
 """
 
 
-def answered(name: str, *, latency: float | None = None) -> None:
-    """Note that the source of this data set gave what it should, within so many seconds."""
+def answered(name: str, *, latency: float | None = None, took: float = 0.0) -> None:
+    """Note that the source of this data set gave what it should, to whom has been asking it for ``took`` seconds.
+
+    ``latency`` is how many seconds a request has taken.
+    """
     with transaction():
-        database.execute_sql(ANSWERED, {"name": name, "latency": latency})
+        database.execute_sql(ANSWERED, {"name": name, "latency": latency, "took": took})
 
 
 def failed(name: str, error: str, *, retry_after: float | None = None, again: bool = False) -> None:

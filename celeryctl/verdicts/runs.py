@@ -7,7 +7,7 @@ from celeryctl.pipeline.context import Context
 from celeryctl.storage import history, pause
 from celeryctl.storage.ledger import Batch, Run
 from celeryctl.verdicts.scene import Scene
-from celeryctl.verdicts.sources import held_back, left_alone
+from celeryctl.verdicts.sources import cooling, held_back
 from celeryctl.verdicts.verdict import Verdict
 
 SHOWN = 3  # batches of each kind that are told of one by one
@@ -18,7 +18,7 @@ def of_run(context: Context, run: Run, scene: Scene) -> Verdict:
     """The verdict on a run."""
     subject = f"run {short(run)} of {run.dataset}"
     if run.status != "running":
-        return Verdict(subject, run.status, tuple(_ended(run)), _after(run))
+        return Verdict(subject, run.status, tuple(_ended(context, run)), _after(run))
     leases = history.batches(run)
     state, because, following = judge(leases, scene)
     told = [*because, *_also(context, run, leases, state)]
@@ -37,13 +37,13 @@ def short(run: Run) -> str:
     return str(run.id)[:8]
 
 
-def _ended(run: Run) -> Iterator[str]:
+def _ended(context: Context, run: Run) -> Iterator[str]:
     done = f"{run.created:,} new, {run.updated:,} changed, {run.unchanged:,} same, {run.rejected:,} rejected"
     if run.status == "cancelled":
         yield "Somebody has cancelled it; what was stored until then stays."
     if run.error:
         yield f"It was given up: {run.error}."
-    if run.error and (reason := left_alone(run.dataset)):
+    if run.error and (reason := cooling(context, run.dataset)):
         yield reason
     if run.rejected:
         yield f"{run.rejected:,} records were set aside, each with its reasons."

@@ -4,19 +4,21 @@ from celeryctl.ages import until
 from celeryctl.errors import CeleryctlError
 from celeryctl.http import RateBudget
 from celeryctl.pipeline.context import Context
-from celeryctl.storage import coverage, sources
+from celeryctl.pipeline.schedule import next_due
+from celeryctl.storage import coverage, pause, sources
 from celeryctl.storage.database import session
+from celeryctl.storage.sources import PATIENCE
 
 
-def left_alone(dataset: str) -> str:
-    """For how long the schedule leaves the source alone, and why; empty where it does not."""
+def cooling(context: Context, dataset: str) -> str:
+    """When the schedule asks a source again that it leaves alone, and why it does; empty where it does not."""
     with session():
         found, now = sources.state(dataset), coverage.clock()
-    if found is None or found.asks_again_at is None or found.asks_again_at <= now:
+        due = next_due(dataset, context.settings.sources[dataset].every)
+    if found is None or found.asks_again_at is None or found.asks_again_at <= now or dataset in pause.paused():
         return ""
-    again = until(found.asks_again_at, now)
-    count = "1 run has" if found.failures == 1 else f"{found.failures:,} runs in a row have"
-    return f"The schedule asks its source again {again}, as {count} failed; a fetch asks at once."
+    why = f"{found.failures:,} runs in a row have failed" if found.failures >= PATIENCE else "it has asked for a pause"
+    return f"The schedule asks its source again {until(due, now)}, as {why}; a fetch does not wait for that."
 
 
 def held_back(context: Context, dataset: str) -> str:

@@ -13,7 +13,7 @@ from celeryctl.storage import pause, runs
 from celeryctl.storage.database import session
 from celeryctl.storage.ledger import Miss
 from celeryctl.storage.standing import Standing, standing
-from celeryctl.verdicts.sources import left_alone
+from celeryctl.verdicts.sources import cooling
 from celeryctl.verdicts.verdict import Verdict
 
 
@@ -81,7 +81,7 @@ def _next_run(context: Context, name: str, now: datetime) -> str:
         return f"Run {str(running.id)[:8]} is under way."
     if name in pause.paused():
         return f"The schedule of {name} is paused."
-    if reason := left_alone(name):
+    if reason := cooling(context, name):
         return reason
     return f"The next run is due {until(due, now)}."
 

@@ -221,9 +221,13 @@ def test_a_source_that_is_left_alone_explains_why_nothing_comes(desk: Desk) -> N
     with transaction():
         services.database.execute_sql("DELETE FROM batches")
         services.database.execute_sql("UPDATE runs SET status = 'failed', error = '503 from there'")
-    alone = ("its source again in", "as 3 runs in a row have failed; a fetch asks at once")
-    assert_says(desk.why(opened.run.id), "failed", *alone, following="celeryctl fetch users")
-    assert_says(desk.why(user), "lacks addresses, credit_cards", *alone, following="celeryctl fetch addresses")
+    why = "as 3 runs in a row have failed; a fetch does not wait for that"
+    # It ran just now, and is not due before its interval is over; the other one has never run.
+    assert_says(desk.why(opened.run.id), "failed", f"again in 4 min, {why}", following="celeryctl fetch users")
+    assert_says(desk.why(user), "lacks addresses, credit_cards", rf"again in \d+ s, {why}")
+    pause.pause(["users"])
+    assert "again in" not in " ".join(desk.why(opened.run.id).because)
+    pause.resume(["users"])
     for name in ("users", "addresses"):
         failing.answered(name)
     assert "again in" not in " ".join(desk.why(opened.run.id).because)

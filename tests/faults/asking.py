@@ -3,6 +3,7 @@
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
@@ -21,17 +22,18 @@ class Asking:
         self.broken: list[str] = []
         self._stage, self._over = stage, threading.Event()
         self._client: Process | None = None
-        self._thread = threading.Thread(target=self._ask, name="asking")
+        self._pool = ThreadPoolExecutor(1)
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        self._asking = self._pool.submit(self._ask)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._over.set()
-        self._thread.join()
+        with self._pool:
+            self._asking.result()
 
     @contextmanager
     def killed(self, _: Stage) -> Iterator[None]:

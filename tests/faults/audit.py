@@ -74,6 +74,8 @@ def judge(storm: "Storm") -> None:
     """What is_complete does not tell."""
     storm.wrong += [f"{name} had ended by itself" for name in ended(storm)]
     storm.wrong += [f"a client ended with {code}" for code in set(storm.codes) - CODES]
+    if not set(storm.codes) - {-9}:
+        storm.wrong.append("no client has ended by itself")
     texts = {path.name: path.read_text(errors="replace") for path in storm.stage.folder.glob("*.log")}
     storm.wrong += [f"a thread broke: {name}" for name, text in texts.items() if "Exception in thread" in text]
     if value(MISSES):

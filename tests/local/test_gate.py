@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from celeryctl.local.gate import held_back
+from celeryctl.local.gate import gated
 
 pytestmark = pytest.mark.unit
 
@@ -11,7 +11,7 @@ NOTE = ["/bin/sh", "-c", "echo $$ > pid"]
 
 
 def test_it_begins_when_the_block_is_over_under_the_pid_that_was_known(tmp_path: Path) -> None:
-    with held_back(subprocess.Popen[bytes], NOTE, cwd=tmp_path) as process:
+    with gated(subprocess.Popen[bytes], NOTE, cwd=tmp_path) as process:
         assert process.poll() is None
         assert not list(tmp_path.iterdir())
     assert process.wait(10) == 0
@@ -19,14 +19,14 @@ def test_it_begins_when_the_block_is_over_under_the_pid_that_was_known(tmp_path:
 
 
 def test_it_never_begins_where_the_block_fails(tmp_path: Path) -> None:
-    with pytest.raises(ZeroDivisionError), held_back(subprocess.Popen[bytes], NOTE, cwd=tmp_path) as process:
+    with pytest.raises(ZeroDivisionError), gated(subprocess.Popen[bytes], NOTE, cwd=tmp_path) as process:
         raise ZeroDivisionError
     assert process.wait(10) != 0
     assert not list(tmp_path.iterdir())
 
 
 def test_one_that_somebody_ends_meanwhile_is_no_error(tmp_path: Path) -> None:
-    with held_back(subprocess.Popen[bytes], NOTE, cwd=tmp_path) as process:
+    with gated(subprocess.Popen[bytes], NOTE, cwd=tmp_path) as process:
         process.kill()
         process.wait(10)
     assert not list(tmp_path.iterdir())

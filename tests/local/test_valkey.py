@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -174,12 +175,10 @@ def test_one_that_does_not_listen_any_more_is_killed(home: Path) -> None:
     assert is_gone(orphan)
 
 
-@pytest.mark.parametrize("created", [0.0, None])
-def test_a_process_that_has_its_pid_by_now_is_left_alone(home: Path, created: float | None) -> None:
+def test_a_process_that_has_its_pid_by_now_is_left_alone(home: Path) -> None:
     homes.create(home / "valkey")
     with subprocess.Popen(["sleep", "60"]) as other:
-        state = {"url": f"redis://:x@127.0.0.1:{free_port()}/0", "pid": other.pid}
-        state["created"] = psutil.Process(other.pid).create_time() if created is None else created
+        state = {"url": f"redis://:x@127.0.0.1:{free_port()}/0", "pid": other.pid, "created": 0.0}
         homes.write_private(home / "valkey" / "valkey.json", json.dumps(state))
         Valkey(home).stop()
         assert other.poll() is None
@@ -199,6 +198,19 @@ def test_a_port_that_is_taken_meanwhile_is_not_the_end(home: Path, valkey_server
     assert str(server.log) in caught.value.fix
     with client(valkey_server) as connection:
         assert connection.ping()
+
+
+def test_it_comes_again_where_it_was_however_often_that_fails_before(home: Path, server: Valkey) -> None:
+    url = server.start()
+    server.stop()
+    shutil.rmtree(home / "valkey")
+    for _ in range(2):
+        with pytest.raises(HomeError, match=r"valkey\.conf"):
+            server.start_again()
+    (home / "valkey").mkdir(mode=0o700)
+    server.start_again()
+    with client(url) as again:
+        assert again.ping()
 
 
 def test_stopping_what_was_never_there_creates_nothing(home: Path) -> None:

@@ -60,6 +60,16 @@ def test_one_answer_and_all_is_forgotten() -> None:
     assert alone() == (1, None)
 
 
+def test_an_answer_to_what_was_asked_before_it_failed_says_nothing_of_how_it_is_since() -> None:
+    for _ in range(3):
+        sources.failed("users", "503")
+    sql("UPDATE sources SET seen_at = seen_at - interval '4 seconds'")
+    sources.answered("users", took=5)
+    assert alone()[0] == 3
+    sources.answered("users", took=3)
+    assert alone() == (0, None)
+
+
 @pytest.mark.parametrize(("asked", "seconds"), [(90.0, 90), (1e9, 3600)])
 def test_one_that_asks_for_a_pause_gets_it_though_not_for_ever(asked: float, seconds: float) -> None:
     sources.failed("users", "429", retry_after=asked)

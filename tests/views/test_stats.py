@@ -149,10 +149,12 @@ def test_a_budget_is_shown_where_there_is_one() -> None:
 
 
 def test_of_a_source_that_is_left_alone_it_is_told_for_how_long_before_why() -> None:
-    alone = {"state": "cooling", "error": "503 " * 30, "asks_again_at": NOW + timedelta(seconds=42)}
-    shown = told(document(sources=[source(**alone)]), 60)
+    alone = source(state="cooling", error="503 " * 30, asks_again_at=NOW + timedelta(seconds=42))
+    shown = told(document(sources=[alone]), 60)
     assert "cooling" in shown
-    assert "users: asked again in 42 s; 503" in shown
+    assert "users: asked again in 5 min; 503" in shown  # no sooner than it is due anyway
+    assert "asked again" not in told(document(sources=[alone], datasets=[dataset(paused=True, next_due=None)]), 60)
+    assert "users: 503" in told(document(sources=[alone], datasets=None), 60)
 
 
 def test_retries_are_shown_where_there_were_some() -> None:

@@ -102,13 +102,15 @@ def sources(scene: Scene, width: int) -> Block:
     ]
     if not any(one.get("budget") for one in found):
         del columns[3]
-    wrong = (cut(plain(f"  {_wrong(one, now)}", "red"), width) for one in found if one.get("error"))
+    due = {one["name"]: one["next_due"] for one in scene.document["datasets"] or ()}
+    wrong = (cut(plain(f"  {_wrong(one, due, now)}", "red"), width) for one in found if one.get("error"))
     return Block([*lines(columns, width), *wrong], 3, 2)
 
 
-def _wrong(one: Mapping[str, Any], now: datetime) -> str:
+def _wrong(one: Mapping[str, Any], due: Mapping[str, datetime | None], now: datetime) -> str:
     """Of a source that is left alone first for how long, as the line may be cut."""
-    again = f" asked again {until(one['asks_again_at'], now)};" if one["state"] == "cooling" else ""
+    at = due.get(one["name"]) if one["state"] == "cooling" else None
+    again = f" asked again {until(at, now)};" if at else ""
     return f"{one['name']}:{again} {one['error']}"
 
 
