@@ -9,7 +9,8 @@ import pytest
 import redis
 from waiting import eventually
 
-from .kit import Recovery, Stage, assert_gets_over, pass_time
+from .kit import Recovery, Stage, pass_time
+from .outage import assert_gets_over
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(500)]
 

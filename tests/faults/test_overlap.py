@@ -4,9 +4,10 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
+import psycopg2
 import pytest
 from cluster.kit import rows, value
 from faultserver import FaultServer, Reply, Request
@@ -16,7 +17,7 @@ from celeryctl.local import generate
 from celeryctl.storage.database import session
 from celeryctl.storage.ledger import Batch, Run
 
-from .kit import Recovery, Stage, connected, new_stage
+from .kit import Recovery, Stage, new_stage
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -30,11 +31,11 @@ RUNS = "SELECT dataset, status, created, updated + unchanged FROM runs ORDER BY 
 @contextmanager
 def gathered(stage: Stage, table: str, writers: int) -> Iterator[None]:
     """Let nobody write into a table before so many want to."""
-    with connected(stage.database.url) as connection, connection.cursor() as cursor:
-        cursor.execute(f"BEGIN; LOCK TABLE {table} IN EXCLUSIVE MODE")
+    with closing(psycopg2.connect(stage.database.url)) as connection, connection.cursor() as cursor:
+        cursor.execute(f"LOCK TABLE {table} IN EXCLUSIVE MODE")
         yield
         eventually(lambda: value(WRITERS, table) == writers, within=60)
-        cursor.execute("ROLLBACK")
+        connection.rollback()
 
 
 def addresses(barrier: threading.Barrier) -> Callable[[Request], Reply]:
