@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from waiting import eventually
 
+from celeryctl.errors import UnreachableError
+
 from .kit import Recovery, new_stage, pass_time
 from .strikes.programs import CODES, GRACE, end
 
@@ -78,7 +80,9 @@ def test_what_ends_while_the_broker_is_away(
         stage.broker.stop()
         started["worker"].assert_says("Connection to broker lost")
         started[program].ask(number)
-        assert started[program].ended(within=4 * GRACE) in codes(program, number), started[program].text
+        # One that works itself may have ended by then: in the broker it counts its requests.
+        ended = {UnreachableError.exit_code, -number} if program == "client that works" else set()
+        assert started[program].ended(within=4 * GRACE) in codes(program, number) | ended, started[program].text
         stage.broker.start()
         if program == "worker":
             stage.worker()
