@@ -33,12 +33,15 @@ class LedgerScheduler(Scheduler):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._connection: Any = None
         self._name = f"beat{os.getpid()}@{socket.gethostname()}"
-        self._leading = False
+        self._leading = self._closed = False
         self._said: dict[str, str] = {}
         super().__init__(*args, **kwargs)
 
     def tick(self, *_: Any, **__: Any) -> float:
         """Look once; Celery calls again after the seconds returned."""
+        if self._closed:
+            # By Celery's handler of signals, whose SystemExit may be lost: Python ignores it in a finalizer.
+            raise SystemExit
         try:
             leads = self._leads()
             heartbeat.ticked(self._connection, name=self._name, active=leads)
@@ -53,7 +56,8 @@ class LedgerScheduler(Scheduler):  # type: ignore[misc]
         return TICK
 
     def close(self) -> None:
-        """Let the next beat take over at once."""
+        """Let the next beat take over at once. There is no tick after it."""
+        self._closed = True
         if self._connection is not None:
             with suppress(CeleryctlError):
                 heartbeat.ended(self._connection, name=self._name)

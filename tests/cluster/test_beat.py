@@ -219,6 +219,16 @@ def test_slots_are_run_with_the_distances_that_are_set_also_by_the_beat_that_tak
         assert {later[1] - earlier[2] for earlier, later in pairwise(mine)} == {timedelta(seconds=seconds)}
 
 
+def test_one_that_was_closed_ends_even_if_nobody_heard_of_it(make: Make) -> None:
+    scheduler = make()
+    scheduler.tick()
+    scheduler.close()
+    with pytest.raises(SystemExit):
+        scheduler.tick()
+    make().tick()
+    assert value("SELECT count(*) FROM beats WHERE active") == 1
+
+
 @pytest.mark.slow
 def test_beat_survives_a_database_and_a_broker_that_go_away(
     database_url: str, redis_url: str, server_home: Path, tmp_path: Path
