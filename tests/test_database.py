@@ -26,7 +26,15 @@ from celeryctl.storage.ledger import Batch, Miss, Run, SourceState, Worker
 from celeryctl.storage.row import Row
 
 pytestmark = pytest.mark.integration
-MIGRATIONS = ["0001_tables", "0002_watching", "0003_readings", "0004_letters", "0005_payloads", "0006_cooldowns"]
+MIGRATIONS = [
+    "0001_tables",
+    "0002_watching",
+    "0003_readings",
+    "0004_letters",
+    "0005_payloads",
+    "0006_cooldowns",
+    "0007_sealing",
+]
 MODELS = (User, Address, CreditCard, Run, Batch, Miss, Worker, SourceState)
 TABLES = "SELECT array_agg(oid || relname ORDER BY oid) FROM pg_class WHERE relnamespace = 'public'::regnamespace"
 TYPES = """

@@ -18,9 +18,10 @@ from celeryctl.settings import (
     Secret,
     Settings,
     SourceDefaults,
-    card_key,
+    add_key,
     declared,
     example,
+    home_keys,
     load,
     masked,
     new_key,
@@ -401,30 +402,39 @@ def test_the_example_changes_nothing_as_it_is_or_with_its_defaults_uncommented(t
 
 def test_the_key_is_made_once_and_read_by_its_owner_alone(tmp_path: Path) -> None:
     place = tmp_path / ".celeryctl"
-    assert card_key(place, create=False) is None
+    assert home_keys(place, create=False) == ()
     assert not place.exists()
-    key = card_key(place, create=True)
-    assert key
+    (key,) = home_keys(place, create=True)
     assert repr(key) == "'****'"
     assert stat.S_IMODE((place / "card.key").stat().st_mode) == 0o600
-    assert card_key(place, create=True) == card_key(place, create=False) == key
+    assert home_keys(place, create=True) == home_keys(place, create=False) == (key,)
     assert new_key() != new_key()
 
 
+def test_a_new_key_stands_before_the_older_ones(tmp_path: Path) -> None:
+    place = tmp_path / ".celeryctl"
+    (first,) = add_key(place)
+    newest = add_key(place)
+    assert newest[1:] == (first,)
+    assert home_keys(place, create=True) == home_keys(place, create=False) == newest
+    assert len(set(newest)) == 2
+    assert stat.S_IMODE((place / "card.key").stat().st_mode) == 0o600
+
+
 def test_a_key_that_others_can_read_is_refused(tmp_path: Path) -> None:
-    card_key(tmp_path / "home", create=True)
+    home_keys(tmp_path / "home", create=True)
     (tmp_path / "home" / "card.key").chmod(0o640)
     with pytest.raises(SettingsError, match="others can read") as caught:
-        card_key(tmp_path / "home", create=False)
+        home_keys(tmp_path / "home", create=False)
     assert caught.value.fix == f"chmod 600 {tmp_path}/home/card.key"
 
 
-@pytest.mark.parametrize("text", ["", "s3cret", "czNjcmV0", f"{KEY}\n{KEY}", f"{KEY},{KEY}", "\u20ac"])
+@pytest.mark.parametrize("text", ["", "s3cret", "czNjcmV0", f"{KEY}\n{KEY}", f"{KEY},s3cret", "\u20ac"])
 def test_a_damaged_key_is_an_error_and_never_replaced(tmp_path: Path, text: str) -> None:
     place = home.create(tmp_path / "home")
     home.write_private(place / "card.key", text)
     with pytest.raises(SettingsError, match="holds no key") as caught:
-        card_key(place, create=True)
+        home_keys(place, create=True)
     assert "s3cret" not in str(caught.value)
     assert (place / "card.key").read_text() == text
 
@@ -434,19 +444,19 @@ def test_a_key_is_taken_neither_through_a_link_nor_from_a_home_that_others_can_w
     home.write_private(tmp_path / "other", KEY)
     (place / "card.key").symlink_to(tmp_path / "other")
     with pytest.raises(SettingsError, match="cannot be read"):
-        card_key(place, create=False)
+        home_keys(place, create=False)
     (place / "card.key").unlink()
     home.write_private(place / "card.key", KEY)
     place.chmod(0o777)
     with pytest.raises(SettingsError, match="written by others"):
-        card_key(place, create=False)
+        home_keys(place, create=False)
     with pytest.raises(HomeError):
-        card_key(place, create=True)
+        home_keys(place, create=True)
 
 
 @as_root
 def test_a_key_of_another_user_is_refused(tmp_path: Path) -> None:
-    card_key(tmp_path / "home", create=True)
+    home_keys(tmp_path / "home", create=True)
     os.chown(tmp_path / "home" / "card.key", 1001, 1001)
     with pytest.raises(SettingsError, match="belongs to user 1001"):
-        card_key(tmp_path / "home", create=False)
+        home_keys(tmp_path / "home", create=False)

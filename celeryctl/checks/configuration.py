@@ -10,7 +10,7 @@ from celeryctl.checks.check import Check, Result
 from celeryctl.checks.patient import Patient
 from celeryctl.datasets import load
 from celeryctl.errors import DatasetError, SettingsError
-from celeryctl.settings import Environment, SourceDefaults, card_key, declared
+from celeryctl.settings import Environment, SourceDefaults, declared, home_keys
 from celeryctl.settings.keys import NAME
 from celeryctl.settings.model import value
 
@@ -69,7 +69,7 @@ def _key(patient: Patient) -> Result:
     if context.settings.card_encryption_keys:
         return Result("ok", f"CARD_ENCRYPTION_KEYS, {len(context.settings.card_encryption_keys)} in use")
     context.require_key()
-    found = card_key(context.settings.home, create=False)
+    found = home_keys(context.settings.home, create=False)
     return Result("ok", str(context.settings.home / NAME) if found else "none yet; made with the first card")
 
 

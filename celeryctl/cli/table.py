@@ -72,6 +72,10 @@ COMMANDS: tuple[Entry, ...] = (
         ("config show", "config init"), attribute="app"
     ),
     Entry(
+        "keys", SETUP, "Make, change and look at the keys for card numbers",
+        ("keys status", "keys rotate"), attribute="app"
+    ),
+    Entry(
         "dataset", SETUP, "Add and check data sets of your own",
         ("dataset list", "dataset new loyalty"), attribute="app"
     ),

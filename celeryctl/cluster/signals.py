@@ -77,7 +77,7 @@ class Pulse:
     """Writes the worker's heartbeat from a thread, every few seconds, until stopped."""
 
     def __init__(self, app: "App") -> None:
-        self._url = str(app.context.settings.database_url)
+        self._app, self._url = app, str(app.context.settings.database_url)
         self._dead_letters = app.dead_letters
         self._over = threading.Event()
         self._thread: threading.Thread | None = None
@@ -109,6 +109,7 @@ class Pulse:
                     active=len(state.active_requests),
                     concurrency=getattr(pool, "num_processes", 0),  # a pool that has ended cannot tell
                     rss=memory(),
+                    key_id=next(iter(self._app.pipeline.keyring.ids), None),
                 )
                 self._dead_letters.write(self._file)
             except FAULTS as exc:

@@ -7,7 +7,7 @@ from celeryctl import datasets, home
 from celeryctl.dataset import Datasets
 from celeryctl.errors import DatabaseUnreachableError, SettingsError
 from celeryctl.pipeline.engine import Fetch, Pipeline
-from celeryctl.settings import Environment, Secret, Settings, SourceDefaults, card_key, load
+from celeryctl.settings import Environment, Secret, Settings, SourceDefaults, home_keys, load
 from celeryctl.storage import database
 from celeryctl.storage.cipher import Keyring
 from celeryctl.storage.coverage import holds_sealed
@@ -47,7 +47,7 @@ class Context:
         database.configure(self.settings.database_url, pool_size=self.settings.database_pool_size)
 
     def keyring(self, *, create: bool = False) -> Keyring:
-        """The keys for card numbers: CARD_ENCRYPTION_KEYS, else the home's own key (made once where ``create``).
+        """The keys for card numbers: CARD_ENCRYPTION_KEYS, else the home's own (one made where ``create``).
 
         With ``create`` the database is looked at: SettingsError where a new key would be a second one.
         """
@@ -55,11 +55,11 @@ class Context:
             return Keyring(self.settings.card_encryption_keys)
         if create:
             self.require_key()
-        key = card_key(self.settings.home, create=False)
-        if create and key is None:
+        keys = home_keys(self.settings.home, create=False)
+        if create and not keys:
             self._refuse_a_second_key()
-            key = card_key(self.settings.home, create=True)
-        return Keyring([key] if key else [])
+            keys = home_keys(self.settings.home, create=True)
+        return Keyring(keys)
 
     def require_key(self) -> None:
         """Raise SettingsError where a key of the home alone would not do."""

@@ -1,7 +1,7 @@
 """All settings: declared in `table`, found by `environment`, checked by `parse` and `urls`, typed in `model`."""
 
 from celeryctl.settings.environment import Environment, Origin
-from celeryctl.settings.keys import card_key, new_key
+from celeryctl.settings.keys import add_key, home_keys, new_key
 from celeryctl.settings.model import Settings, SourceSettings, load
 from celeryctl.settings.parse import parse_duration, parse_rate, parse_size
 from celeryctl.settings.secret import Secret, masked
@@ -16,9 +16,10 @@ __all__ = [
     "Settings",
     "SourceDefaults",
     "SourceSettings",
-    "card_key",
+    "add_key",
     "declared",
     "example",
+    "home_keys",
     "load",
     "masked",
     "new_key",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from celeryctl.errors import CeleryctlError
 from celeryctl.settings.environment import Environment
-from celeryctl.settings.keys import card_key, new_key
+from celeryctl.settings.keys import home_keys, new_key
 
 
 def write_first(environment: Environment) -> Sequence[str]:
@@ -15,7 +15,8 @@ def write_first(environment: Environment) -> Sequence[str]:
 
     Raises CeleryctlError where a `.env` is there: it may hold keys that exist nowhere else.
     """
-    keys = environment.get("CARD_ENCRYPTION_KEYS") or card_key(environment.home, create=False) or new_key()
+    known = ",".join(map(str, home_keys(environment.home, create=False)))
+    keys = environment.get("CARD_ENCRYPTION_KEYS") or known or new_key()
     values = {
         "POSTGRES_PASSWORD": secrets.token_urlsafe(24),
         "REDIS_PASSWORD": secrets.token_urlsafe(24),

@@ -1,4 +1,4 @@
-"""The home's own key for card numbers, used where CARD_ENCRYPTION_KEYS is unset."""
+"""The home's own keys for card numbers, used where CARD_ENCRYPTION_KEYS is unset: the first encrypts, all decrypt."""
 
 import base64
 import os
@@ -13,6 +13,7 @@ from celeryctl.settings.parse import KEY_BYTES, card_keys
 from celeryctl.settings.secret import Secret
 
 NAME = "card.key"
+MOST = 65_536  # characters
 
 
 def new_key() -> Secret:
@@ -20,8 +21,8 @@ def new_key() -> Secret:
     return Secret(base64.b64encode(secrets.token_bytes(KEY_BYTES)).decode())
 
 
-def card_key(home: Path, *, create: bool) -> Secret | None:
-    """The key in the home's `card.key`. Where there is none: made once and kept with ``create``, else None.
+def home_keys(home: Path, *, create: bool) -> tuple[Secret, ...]:
+    """The keys in the home's `card.key`. Where there are none: one is made and kept with ``create``, else nothing.
 
     Raises SettingsError for a key that others can read or that is damaged, HomeError for a home that is not ours.
     """
@@ -31,10 +32,18 @@ def card_key(home: Path, *, create: bool) -> Secret | None:
             if not os.access(home / NAME, os.F_OK):
                 homes.write_private(home / NAME, f"{new_key()}\n")
             return _read(home / NAME)
-    return _read(home / NAME) if os.access(home / NAME, os.F_OK) else None
+    return _read(home / NAME) if os.access(home / NAME, os.F_OK) else ()
 
 
-def _read(path: Path) -> Secret:
+def add_key(home: Path) -> tuple[Secret, ...]:
+    """Put a new key before those in the home's `card.key`, and return them all. Raises as `home_keys` does."""
+    with homes.lock(homes.create(home) / f"{NAME}.lock"):
+        keys = (new_key(), *(_read(home / NAME) if os.access(home / NAME, os.F_OK) else ()))
+        homes.write_private(home / NAME, ",".join(map(str, keys)) + "\n")
+        return keys
+
+
+def _read(path: Path) -> tuple[Secret, ...]:
     quoted = shlex.quote(str(path))
     if reason := homes.distrust(path.parent):
         raise SettingsError(f"the key in {path} is not used", why=f"its folder {reason}", fix=f"ls -ld {path.parent}")
@@ -48,13 +57,12 @@ def _read(path: Path) -> Secret:
             raise SettingsError(f"{path} is not used", why=f"it belongs to user {found.st_uid}", fix=f"ls -l {quoted}")
         if stat.S_IMODE(found.st_mode) & 0o077:
             raise SettingsError(f"{path} is not used", why="others can read the key", fix=f"chmod 600 {quoted}")
-        text = file.read(1000).strip()
+        text = file.read(MOST).strip()
     try:
-        (key,) = card_keys(text)
+        return card_keys(text)
     except (SettingsError, ValueError):
         raise SettingsError(
             f"{path} holds no key",
             why=f"it must hold base64 of {KEY_BYTES} bytes; without the right one, stored card numbers cannot be read",
             fix=f"restore {path} from a backup",
         ) from None
-    return key

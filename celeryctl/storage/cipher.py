@@ -31,6 +31,11 @@ class Keyring:
     def __repr__(self) -> str:
         return f"Keyring({', '.join(self._ciphers) or 'empty'})"
 
+    @property
+    def ids(self) -> list[str]:
+        """The keys' ids, which tell nothing of the keys. The first one seals."""
+        return list(self._ciphers)
+
     def seal(self, plain: str, context: str) -> str:
         """Encrypt. The same text gives another value every time."""
         return self.seal_all([(plain, context)])[0]

@@ -12,10 +12,10 @@ import psycopg2
 from celeryctl.storage.database import connect_once, translate
 
 SEEN = """
-INSERT INTO workers (name, seen_at, active, concurrency, rss, skew)
-VALUES (%s, now(), %s, %s, %s, extract(epoch FROM %s - now()))
+INSERT INTO workers (name, seen_at, active, concurrency, rss, skew, key_id)
+VALUES (%s, now(), %s, %s, %s, extract(epoch FROM %s - now()), %s)
 ON CONFLICT (name) DO UPDATE SET seen_at = now(), active = excluded.active, concurrency = excluded.concurrency,
-  rss = excluded.rss, skew = excluded.skew
+  rss = excluded.rss, skew = excluded.skew, key_id = excluded.key_id
 """
 TICKED = """
 INSERT INTO beats AS b (name, seen_at, active) VALUES (%s, now(), %s)
@@ -31,10 +31,10 @@ WHERE l.locktype = 'advisory' AND l.classid = 0 AND l.objid = %s AND l.granted A
 SILENCE = 10.0  # seconds; an active beat asks every two whether it still leads
 
 
-def beat(url: str, *, name: str, active: int, concurrency: int, rss: int) -> None:
-    """Say that the worker ``name`` lives. Raises DatabaseUnreachableError."""
+def beat(url: str, *, name: str, active: int, concurrency: int, rss: int, key_id: str | None = None) -> None:
+    """Say that the worker ``name`` lives, and with which key it seals. Raises DatabaseUnreachableError."""
     with closing(connect_once(url)) as connection:
-        _execute(connection, SEEN, (name, active, concurrency, rss, datetime.now(UTC)))
+        _execute(connection, SEEN, (name, active, concurrency, rss, datetime.now(UTC), key_id))
 
 
 def gone(url: str, *, name: str) -> None:

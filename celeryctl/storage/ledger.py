@@ -105,7 +105,8 @@ class Miss(Stored):
 class Worker(Stored):
     """A worker's last sign of life.
 
-    ``rss`` is in bytes, of all its processes; ``skew`` is by how many seconds its clock is ahead of the database's.
+    ``rss`` is in bytes, of all its processes; ``skew`` is by how many seconds its clock is ahead of the database's;
+    ``key_id`` is of the key that it seals card numbers with.
     """
 
     name = peewee.TextField(primary_key=True)
@@ -114,6 +115,7 @@ class Worker(Stored):
     concurrency = peewee.IntegerField()
     rss = peewee.BigIntegerField()
     skew = peewee.DoubleField(null=True)
+    key_id = peewee.TextField(null=True)
 
     class Meta:
         table_name = "workers"

@@ -9,7 +9,7 @@ from servers import KEY
 
 from celeryctl import home
 from celeryctl.cli import app, options
-from celeryctl.settings import card_key
+from celeryctl.settings import home_keys
 
 pytestmark = pytest.mark.unit
 
@@ -128,7 +128,7 @@ def test_init_writes_fresh_passwords_a_key_and_no_url(capsys: Captured, project:
 
 
 def test_init_below_the_home_writes_beside_it_and_keeps_its_key(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    key = card_key(home.create(project / ".celeryctl"), create=True)
+    (key,) = home_keys(home.create(project / ".celeryctl"), create=True)
     (project / "below").mkdir()
     monkeypatch.chdir(project / "below")
     assert app.run(["config", "init", "-q"]) == 0
@@ -136,7 +136,7 @@ def test_init_below_the_home_writes_beside_it_and_keeps_its_key(project: Path, m
 
 
 def test_init_keeps_the_keys_that_are_set(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    card_key(home.create(project / ".celeryctl"), create=True)
+    home_keys(home.create(project / ".celeryctl"), create=True)
     monkeypatch.setenv("CARD_ENCRYPTION_KEYS", KEY)
     assert app.run(["config", "init", "-q"]) == 0
     assert values(project / ".env")["CARD_ENCRYPTION_KEYS"] == KEY
@@ -158,7 +158,7 @@ def test_init_never_overwrites(capsys: Captured, project: Path, there: str) -> N
 
 
 def test_init_refuses_a_key_that_others_can_read(capsys: Captured, project: Path) -> None:
-    card_key(home.create(project / ".celeryctl"), create=True)
+    home_keys(home.create(project / ".celeryctl"), create=True)
     (project / ".celeryctl" / "card.key").chmod(0o644)
     assert app.run(["config", "init"]) == 2
     assert f"  fix: chmod 600 {project}/.celeryctl/card.key" in capsys.readouterr().err

@@ -36,6 +36,8 @@ DOCUMENTS = {
     "why 3 --json": "why",
     "wait --for 'workers>0' --json": "wait",
     "prune --older-than 1d --json": "prune",
+    "keys status --json": "keys-status",
+    "keys rotate --json": "keys-rotate",
     "doctor --json": "doctor",
     "doctor --fix --json": "doctor",
     "config show --json": "config-show",

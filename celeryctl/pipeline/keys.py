@@ -1,0 +1,71 @@
+"""The keys for card numbers: what is sealed with which, and bringing everything to the first one."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+from celeryctl.errors import CeleryctlError, CipherError
+from celeryctl.pipeline.context import Context
+from celeryctl.storage import rotation
+from celeryctl.storage.cipher import Keyring
+from celeryctl.storage.rotation import Column, Rotated
+
+HERE = "celeryctl keys status"
+
+
+@dataclass(frozen=True, slots=True)
+class KeyState:
+    """A key by its id, whether it ``encrypts``, ``decrypts`` or is ``missing``, and how many values each table has.
+
+    Without an id: values that this version did not encrypt, which are ``foreign``.
+    """
+
+    id: str | None
+    use: str
+    values: Mapping[str, int]
+
+
+def status(context: Context) -> list[KeyState]:
+    """Every key that there is or would have to be, the one that encrypts first. Scans the tables with sealed values."""
+    ring, found = context.keyring(), {column.table: rotation.counts(column) for column in columns(context)}
+    ids: list[str | None] = [*ring.ids]
+    ids += sorted({key_id for counted in found.values() for key_id in counted} - {*ids, None}, key=str)
+    if any(None in counted for counted in found.values()):
+        ids.append(None)
+    return [KeyState(one, _use(one, ring), {table: counted.get(one, 0) for table, counted in found.items()})
+            for one in ids]  # fmt: skip
+
+
+def _use(key_id: str | None, ring: Keyring) -> str:
+    if key_id is None:
+        return "foreign"
+    return "missing" if key_id not in ring.ids else "encrypts" if key_id == ring.ids[0] else "decrypts"
+
+
+def columns(context: Context) -> Iterator[Column]:
+    """The columns of all data sets that hold sealed values."""
+    for dataset in context.datasets.values():
+        yield from rotation.columns(dataset.model, dataset.key)
+
+
+def rotate(context: Context, progress: Callable[[int], None]) -> Rotated:
+    """Seal with the first key whatever is sealed with another. Nothing is begun that could not be ended.
+
+    Raises CipherError where a key is missing, CeleryctlError where a living worker would go on with another key.
+    """
+    ring = context.keyring()
+    states = status(context)
+    if not ring.ids:
+        raise CipherError("there is no key", why="nothing was ever encrypted here", fix="celeryctl keys new")
+    if missing := [str(one.id) for one in states if one.use == "missing"]:
+        fix = "add it to CARD_ENCRYPTION_KEYS" if context.settings.card_encryption_keys else "restore card.key"
+        raise CipherError("a key is missing", why=f"values are encrypted with {', '.join(missing)}", fix=fix)
+    if behind := rotation.others(ring.ids[0]):
+        why = ", ".join(f"{name} with {key_id or 'none'}" for name, key_id in behind)
+        raise CeleryctlError(
+            f"workers do not encrypt with {ring.ids[0]} yet", why=why, fix="restart them, then: celeryctl keys rotate"
+        )
+    done = Rotated()
+    for column in columns(context):
+        one = rotation.rotate(column, ring, progress)
+        done.sealed, done.unreadable = done.sealed + one.sealed, done.unreadable + one.unreadable
+    return done

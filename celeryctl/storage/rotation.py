@@ -1,0 +1,112 @@
+"""Sealed values: under which key they are, and sealing them anew with another one."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import peewee
+from psycopg2 import sql
+from psycopg2.extras import execute_values
+
+from celeryctl.errors import CipherError
+from celeryctl.storage.cipher import VERSION, Keyring
+from celeryctl.storage.database import database, session, transaction
+from celeryctl.storage.row import EncryptedField
+from celeryctl.storage.snapshot import ALIVE
+from celeryctl.storage.upsert import context_of
+
+BATCH = 1000  # rows that are locked at a time
+
+KEY_ID = "CASE WHEN split_part({column}, '.', 1) = {version} THEN split_part({column}, '.', 2) END"
+COUNT = "SELECT {key_id}, count(*) FROM {table} WHERE {column} IS NOT NULL GROUP BY 1"
+# Along the key, as a bulk write locks its rows.
+NEXT = """
+SELECT id, {column}, {keys} FROM {table}
+WHERE {column} IS NOT NULL AND {key_id} IS DISTINCT FROM %(ours)s {further}
+ORDER BY {keys} LIMIT %(most)s FOR UPDATE
+"""
+WRITE = "UPDATE {table} AS t SET {column} = v.sealed FROM (VALUES %s) AS v (id, sealed) WHERE t.id = v.id"
+OTHERS = "SELECT name, key_id FROM workers WHERE seen_at > now() - %s AND key_id IS DISTINCT FROM %s ORDER BY name"
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of sealed values, and by what its rows are told apart."""
+
+    model: type[peewee.Model]
+    field: EncryptedField
+    key: tuple[str, ...]
+
+    @property
+    def table(self) -> str:
+        return str(self.model._meta.table_name)
+
+    def made(self, text: str, **more: sql.Composable) -> sql.Composed:
+        """The SQL of ``text`` for this column."""
+        names = [sql.Identifier(self.model._meta.fields[name].column_name) for name in self.key]
+        column = sql.Identifier(self.field.column_name)
+        key_id = sql.SQL(KEY_ID).format(column=column, version=sql.Literal(VERSION))
+        own = {"table": sql.Identifier(self.table), "column": column, "keys": sql.SQL(", ").join(names)}
+        return sql.SQL(text).format(**own, key_id=key_id, **more)
+
+
+@dataclass(slots=True)
+class Rotated:
+    """How many values were sealed anew, and how many cannot be opened and were left as they are."""
+
+    sealed: int = 0
+    unreadable: int = 0
+
+
+def columns(model: type[peewee.Model], key: tuple[str, ...]) -> list[Column]:
+    """The columns of sealed values that a data set's table has."""
+    return [Column(model, field, key) for field in model._meta.sorted_fields if isinstance(field, EncryptedField)]
+
+
+def counts(column: Column) -> dict[str | None, int]:
+    """How many values are sealed with each key, by its id; None is for what is not sealed. Scans the table."""
+    with session(), database.cursor() as cursor:
+        cursor.execute(column.made(COUNT))
+        return dict(cursor.fetchall())
+
+
+def others(key_id: str) -> list[tuple[str, str | None]]:
+    """The living workers that seal with another key, each with that key's id."""
+    with session():
+        return list(database.execute_sql(OTHERS, (ALIVE, key_id)).fetchall())
+
+
+def rotate(column: Column, ring: Keyring, progress: Callable[[int], None]) -> Rotated:
+    """Seal every value with the ring's first key. ``progress`` gets the number of rows that a transaction has done.
+
+    Whatever ends it, what was done stays, and the next call goes on with the rest. Workers may go on writing.
+    """
+    done = Rotated()
+    after: Sequence[Any] | None = None
+    while True:
+        with transaction(), database.cursor() as cursor:
+            rows = _next(cursor, column, ring.ids[0], after)
+            if not rows:
+                return done
+            fresh = list(_sealed(column, rows, ring))
+            execute_values(cursor, column.made(WRITE), fresh, page_size=BATCH)
+        after = rows[-1][2:]
+        done.sealed += len(fresh)
+        done.unreadable += len(rows) - len(fresh)
+        progress(len(rows))
+
+
+def _next(cursor: Any, column: Column, ours: str, after: Sequence[Any] | None) -> list[tuple[Any, ...]]:
+    further = sql.SQL("") if after is None else column.made("AND ({keys}) > %(after)s")
+    cursor.execute(column.made(NEXT, further=further), {"ours": ours, "most": BATCH, "after": tuple(after or ())})
+    return list(cursor.fetchall())
+
+
+def _sealed(column: Column, rows: Sequence[tuple[Any, ...]], ring: Keyring) -> Iterator[tuple[int, str]]:
+    """Id and new value of those that can be opened."""
+    for number, value, *key in rows:
+        place = context_of(column.model, key)
+        try:
+            yield number, ring.seal(ring.open(value, place), place)
+        except CipherError:
+            continue

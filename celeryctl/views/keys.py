@@ -1,0 +1,54 @@
+"""Keys for card numbers, by their ids."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from rich.console import Group
+from rich.text import Text
+
+from celeryctl.pipeline.keys import KeyState
+from celeryctl.storage.rotation import Rotated
+from celeryctl.views.grid import Column, Grid
+
+STYLES = {"encrypts": "green", "decrypts": "", "missing": "red", "foreign": "red"}
+
+
+def as_json(states: Sequence[KeyState]) -> list[dict[str, Any]]:
+    """Every key; ``values`` are counts by table."""
+    return [{"id": one.id, "use": one.use, "values": dict(one.values)} for one in states]
+
+
+def table(states: Sequence[KeyState]) -> Group:
+    """One line for every key, and the command that helps most."""
+    tables = list(states[0].values) if states else []
+    columns = [
+        Column("key", [Text(one.id or "none") for one in states]),
+        Column("use", [Text(one.use, STYLES[one.use]) for one in states]),
+        *(Column(name, [Text(f"{one.values[name]:,}") for one in states], right=True) for name in tables),
+    ]
+    shown = Grid(columns) if states else Text("There is no key yet; it is made with the first card.")
+    return Group(shown, Text(f"\nNext: celeryctl {_next(states)}", "dim"))
+
+
+def _next(states: Sequence[KeyState]) -> str:
+    if any(one.use == "missing" for one in states):
+        return "doctor"
+    return "keys rotate" if any(one.use != "encrypts" and any(one.values.values()) for one in states) else "stats"
+
+
+def rotated(done: Rotated) -> str:
+    """What a rotation has done."""
+    if done.unreadable:
+        return f"{done.sealed:,} values encrypted anew; {done.unreadable:,} cannot be read and were left as they are"
+    return f"{done.sealed:,} values encrypted anew; all are encrypted with the first key"
+
+
+class Progress:
+    """Adds up how many rows are done and shows it."""
+
+    def __init__(self, show: Callable[[str], None]) -> None:
+        self._show, self._rows = show, 0
+
+    def add(self, rows: int) -> None:
+        self._rows += rows
+        self._show(f"{self._rows:,} rows")
