@@ -17,7 +17,7 @@ from celeryctl import logs, services
 from celeryctl.storage import database as db
 from celeryctl.storage import schema
 
-CLEAN = """TRUNCATE users, runs, misses, workers, sources, beats, rates, readings, dead_letters
+CLEAN = """TRUNCATE users, runs, misses, workers, sources, beats, rates, readings, dead_letters, reveals
   RESTART IDENTITY CASCADE;
 DELETE FROM datasets; DELETE FROM counts"""
 

@@ -34,6 +34,7 @@ MIGRATIONS = [
     "0005_payloads",
     "0006_cooldowns",
     "0007_sealing",
+    "0008_reveals",
 ]
 MODELS = (User, Address, CreditCard, Run, Batch, Miss, Worker, SourceState)
 TABLES = "SELECT array_agg(oid || relname ORDER BY oid) FROM pg_class WHERE relnamespace = 'public'::regnamespace"

@@ -33,19 +33,20 @@ def list_(
 def show(
     user_id: Annotated[int, typer.Argument(metavar="ID", help="The user's id here.")],
     external: Annotated[bool, typer.Option("--external", help="ID is the source's own.")] = False,
+    reveal: Annotated[bool, typer.Option("--reveal", help="Show card numbers in the clear; who does is kept.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before revealing.")] = False,
     json: Json = False,
 ) -> None:
     """Show a user with all that hangs on it; card numbers are masked."""
-    from celeryctl.errors import CeleryctlError
+    from celeryctl.cli import showing
     from celeryctl.local import access
-    from celeryctl.services import UserService
     from celeryctl.views import users as views
 
-    with access.to_read(options.context()):
-        known = UserService.get_user_by_external_id(user_id) if external else {"id": user_id}
-        found = UserService.get_user_with_relations(known["id"]) if known else None
-    if found is None:
-        raise CeleryctlError(f"there is no user {user_id}", why="no row has this id", fix="celeryctl users list")
+    context = options.context()
+    if reveal and not yes:
+        typer.confirm(f"Show the card numbers of user {user_id} in the clear?", abort=True, err=True)
+    with access.to_read(context):
+        found = showing.find(user_id, external=external, reveal=reveal)
     if json:
         options.print_json(found)
     else:

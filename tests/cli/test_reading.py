@@ -1,10 +1,18 @@
+import io
 import json
+import os
+import pwd
 import socket
 from pathlib import Path
 
 import psycopg2
 import pytest
 from servers import KEY
+
+from celeryctl.local.generate import CARD_NUMBERS
+from celeryctl.settings import new_key
+from celeryctl.storage.database import database as db
+from celeryctl.storage.database import session
 
 from .commandline import Run, assert_refused
 
@@ -61,6 +69,40 @@ def test_users_are_listed_in_order_and_by_the_page(run: Run, seeded: str) -> Non
     found = json.loads(run("users", "list", "--limit", "1", "--offset", "1", "--json").out)
     assert [user["id"] for user in found["users"]] == [2]
     assert "Ervin Howell" in run("users", "list").out
+
+
+REVEALED = "SELECT user_id, who, host FROM reveals ORDER BY id"
+
+
+def test_cards_are_revealed_to_who_says_yes_and_that_is_kept(
+    run: Run, seeded: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    me = (pwd.getpwuid(os.getuid()).pw_name, socket.gethostname())
+    shown = json.loads(run("users", "show", "2", "--reveal", "--yes", "--json").out)
+    assert shown["credit_cards"][0]["card_number"] in CARD_NUMBERS
+    assert kept() == [(2, *me)]
+    monkeypatch.setattr("sys.stdin", io.StringIO("n\n"))
+    refused = run("users", "show", "2", "--reveal")
+    assert (refused.code, refused.out.strip()) == (1, "")
+    assert "say y, or add --yes" in refused.err
+    assert_refused(run("users", "show", "99", "--reveal", "--yes"), 1, "there is no user 99")
+    assert len(kept()) == 1
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
+    said = run("users", "show", "3", "--external", "--reveal")
+    assert "Show the card numbers of user 3 in the clear?" in said.err
+    assert any(number in said.out for number in CARD_NUMBERS)
+    assert len(kept()) == 2
+
+
+def test_without_the_key_nothing_is_revealed(run: Run, seeded: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CARD_ENCRYPTION_KEYS", str(new_key()))
+    assert_refused(run("users", "show", "2", "--reveal", "--yes"), 1, "cannot be decrypted")
+    assert len(kept()) == 1  # somebody has tried to
+
+
+def kept() -> list[tuple[object, ...]]:
+    with session():
+        return list(db.execute_sql(REVEALED).fetchall())
 
 
 def test_a_user_is_shown_with_masked_cards(run: Run, seeded: str) -> None:
