@@ -11,13 +11,16 @@ def command(
     check: Annotated[
         bool, typer.Option("--check", help="Change nothing; exit 1 when something is to be done.")
     ] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Take over the tables of the application that this one replaces.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Create the database if it is missing, create or migrate the tables. Several at once are safe."""
     from celeryctl.local import access
 
     context = options.context()
-    found = access.check(context) if check else access.initialize(context)
+    found = access.check(context) if check else access.initialize(context, adopt=yes)
     if json:
         options.print_json({"pending" if check else "done": found})
         raise typer.Exit(1 if check and found else 0)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 
 from celeryctl import services
 from celeryctl.datasets import further
@@ -104,15 +105,19 @@ def _local_data(context: Context, url: str) -> Context:
     return here
 
 
-def initialize(context: Context) -> list[str]:
-    """Create the database where it is missing and migrate it. Returns what was done."""
+def initialize(context: Context, *, adopt: bool = False) -> list[str]:
+    """Create the database where it is missing and migrate it. Returns what was done.
+
+    ``adopt`` takes over the tables of the application that this one replaces; see `schema.migrate`.
+    """
     models = further(context.datasets)
     if not context.settings.database_url:
         with _embedded(context, create=True):
             return schema.migrate(models)
     created = schema.create_database(context.settings.database_url)
     context.connect()
-    return (["database created"] if created else []) + schema.migrate(models)
+    keys = partial(context.keyring, create=True) if adopt else None
+    return (["database created"] if created else []) + schema.migrate(models, adopt=keys)
 
 
 def check(context: Context) -> list[str]:

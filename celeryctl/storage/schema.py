@@ -1,7 +1,7 @@
 """Creating the database and bringing its tables up to date."""
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,8 +14,9 @@ from psycopg2.extensions import connection as Connection  # noqa: N812 - it is a
 from psycopg2.extensions import make_dsn
 
 from celeryctl.errors import SchemaError
-from celeryctl.storage import counters
-from celeryctl.storage.database import connect_once, database, parameters_of, session, translate
+from celeryctl.storage import adoption, counters
+from celeryctl.storage.cipher import Keyring
+from celeryctl.storage.database import connect_once, database, parameters_of, session, transaction, translate
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 HISTORY = "celeryctl_migrations"
@@ -68,16 +69,17 @@ def pending(further: Models) -> list[str]:
         ]
 
 
-def migrate(further: Models) -> list[str]:
+def migrate(further: Models, *, adopt: Callable[[], Keyring] | None = None) -> list[str]:
     """Apply what is pending and return it. Several at once are safe: the second waits and finds nothing to do.
 
     ``further`` are the models of data sets that are not built in: their tables are created from them, later changes
-    are their authors' migrations. Raises SchemaError, with nothing changed, where another application's tables are.
+    are their authors' migrations. Raises SchemaError, with nothing changed, where another application's tables are;
+    those of the one that this replaces are taken over where ``adopt`` gives the keys.
     """
     with session(), _one_at_a_time():
-        _refuse_strangers()
         done = pending(further)
         ours, *theirs = _runners(further)
+        done = [*_adopt(ours, adopt), *done]
         ours.up()
         new = [model for model in further if not database.table_exists(model._meta.table_name)]
         database.create_tables(new)
@@ -122,13 +124,20 @@ def _own_migrations(model: type[peewee.Model]) -> Path | None:
     return folder if folder and folder.is_dir() else None
 
 
-def _refuse_strangers() -> None:
-    if database.table_exists(HISTORY):
-        return
-    strange = [name for name in ("users", "addresses", "credit_cards") if database.table_exists(name)]
-    if strange:
-        raise SchemaError(
-            f"the database already has tables that are not celeryctl's: {', '.join(strange)}",
-            why="nothing was changed",
-            fix="name another database in DATABASE_URL",
-        )
+def _adopt(ours: Runner, keys: Callable[[], Keyring] | None) -> list[str]:
+    """Take over the tables of the application that this one replaces. What was done; SchemaError where it may not."""
+    if database.table_exists(HISTORY) or not (strange := adoption.strange()):
+        return []
+    named = f"the database already has tables that are not celeryctl's: {', '.join(strange)}"
+    if not adoption.is_known():
+        raise SchemaError(named, why="nothing was changed", fix="name another database in DATABASE_URL")
+    counts = adoption.told()
+    if keys is None:
+        why = f"of each user the newest rows can be kept, encrypted, {counts}; the others would be deleted"
+        raise SchemaError(named, why=why, fix="celeryctl init-db --yes    (pg_dump before it)")
+    ring = keys()
+    with transaction():
+        adoption.set_aside()
+        ours.up()
+        adoption.take_over(ring)
+    return [f"kept {counts}; the others are deleted"]
