@@ -1,6 +1,9 @@
 """Sealed values open where they belong and nowhere else."""
 
 import base64
+import resource
+import subprocess
+import sys
 
 import pytest
 from servers import KEY
@@ -105,3 +108,23 @@ def test_several_at_once_are_each_bound_to_their_place() -> None:
     assert (ring.open(first, "a"), ring.open(second, "b")) == ("same", "same")
     with pytest.raises(CipherError):
         ring.open(first, "b")
+
+
+DUMPS = """
+import resource, subprocess, sys
+from celeryctl.storage.cipher import Keyring
+hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
+resource.setrlimit(resource.RLIMIT_CORE, (hard, hard))
+for keys in ([], [sys.argv[1]]):
+    Keyring(keys)
+    print(resource.getrlimit(resource.RLIMIT_CORE)[0] == hard, flush=True)
+subprocess.run(["sh", "-c", "ulimit -Sc"], check=True)
+"""
+
+
+def test_who_has_a_key_leaves_no_core_dump() -> None:
+    command = [sys.executable, "-c", DUMPS, KEY]
+    if resource.getrlimit(resource.RLIMIT_CORE)[1] == 0:
+        pytest.skip("core dumps are switched off here altogether")
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.split() == ["True", "False", "0"]
