@@ -1,17 +1,12 @@
 """Redis or Valkey: whether it answers, keeps what it is given, and whom it lets in."""
 
-from contextlib import closing
 from ipaddress import ip_address
 from typing import Any
-
-import redis
-from redis.backoff import NoBackoff
-from redis.connection import parse_url
-from redis.retry import Retry
+from urllib.parse import urlsplit
 
 from celeryctl.checks.check import Check, Result
 from celeryctl.checks.patient import Patient
-from celeryctl.cluster.queues import TIMEOUT, address, broker
+from celeryctl.cluster.queues import address, broker, lets_anybody_in
 from celeryctl.settings import masked
 
 OLDEST = 7  # the first Redis that we support; Valkey says what it is compatible with
@@ -68,24 +63,13 @@ def _memory(patient: Patient) -> Result:
 
 def _password(patient: Patient) -> Result:
     """Whether it lets in who has no password: anybody who may publish can make workers do things."""
-    url: dict[str, Any] = dict(parse_url(address(patient.context.settings)))  # type: ignore[no-untyped-call]
-    if not _lets_in({name: part for name, part in url.items() if name not in ("username", "password")}):
+    url = address(patient.context.settings)
+    if not lets_anybody_in(url):
         return Result("ok", "asked for")
-    local = _is_loopback(str(url.get("host", "localhost")))
+    local = _is_loopback(urlsplit(url).hostname or "localhost")
     told = f"it lets in who has no password, {'from this machine' if local else 'from the network'}"
     fix = f"{CLI} CONFIG SET requirepass <password>    (then put it into REDIS_URL)"
     return Result("warning" if local else "failed", told, fix)
-
-
-def _lets_in(place: dict[str, Any]) -> bool:
-    once = Retry(NoBackoff(), 0)
-    limits = {"socket_timeout": TIMEOUT, "socket_connect_timeout": TIMEOUT, "retry": once}
-    pool = redis.ConnectionPool(**{**place, **limits})
-    with closing(pool), redis.Redis(connection_pool=pool) as stranger:
-        try:
-            return bool(stranger.ping())
-        except redis.RedisError:
-            return False
 
 
 def _is_loopback(host: str) -> bool:

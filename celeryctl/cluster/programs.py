@@ -2,11 +2,11 @@
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from typing import NoReturn
 
-from celeryctl.cluster.queues import check
+from celeryctl.cluster.queues import address, check, lets_anybody_in
 from celeryctl.datasets import further
 from celeryctl.errors import CeleryctlError
 from celeryctl.pipeline.context import Context
@@ -18,15 +18,15 @@ from celeryctl.storage.database import close
 QUIET = ("--without-gossip", "--without-mingle")
 
 
-def become_worker(arguments: Sequence[str], context: Context) -> NoReturn:
-    """Become `celery worker`; what was typed comes last, so that it wins."""
-    _ready("worker", context)
+def become_worker(arguments: Sequence[str], context: Context, tell: Callable[[str], None]) -> NoReturn:
+    """Become `celery worker`; what was typed comes last, so that it wins. ``tell`` hears warnings."""
+    _ready("worker", context, tell)
     _become("worker", [*QUIET, *_log_level(arguments, context.settings), *arguments])
 
 
-def become_beat(arguments: Sequence[str], context: Context) -> NoReturn:
+def become_beat(arguments: Sequence[str], context: Context, tell: Callable[[str], None]) -> NoReturn:
     """Become `celery beat`, whose memory is the database: no schedule file, no pid file."""
-    _ready("beat", context)
+    _ready("beat", context, tell)
     _become("beat", [*_log_level(arguments, context.settings), *arguments])
 
 
@@ -43,11 +43,13 @@ def become_flower(arguments: Sequence[str], context: Context) -> NoReturn:
     _become("flower", [f"--address={settings.flower_host}", f"--port={settings.flower_port}", *arguments])
 
 
-def _ready(program: str, context: Context) -> None:
+def _ready(program: str, context: Context, tell: Callable[[str], None]) -> None:
     """Refuse to start what could not work: half a cluster, no broker, tables that are behind."""
     context.settings.require_both(program)
     context.connect()
     check(context.settings)
+    if lets_anybody_in(address(context.settings)):
+        tell("The broker lets in who has no password, and whoever may publish there controls the workers: see doctor")
     schema.require(further(context.datasets))
     context.keyring(create=True)
     close()

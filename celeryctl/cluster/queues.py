@@ -1,9 +1,13 @@
 """What waits in the broker."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from typing import Any
 
 import redis
+from redis.backoff import NoBackoff
+from redis.connection import parse_url
+from redis.retry import Retry
 
 from celeryctl.errors import BrokerUnreachableError
 from celeryctl.settings import Settings
@@ -25,6 +29,18 @@ def broker(url: str) -> Iterator["redis.Redis"]:
         raise BrokerUnreachableError(
             "the broker does not answer", why=reason, fix="celeryctl up, or check REDIS_URL"
         ) from None
+
+
+def lets_anybody_in(url: str) -> bool:
+    """Whether the broker answers who has no password: whoever may publish can make workers do things."""
+    parts: dict[str, Any] = dict(parse_url(url))  # type: ignore[no-untyped-call]
+    place = {name: part for name, part in parts.items() if name not in ("username", "password")}
+    limits = {"socket_timeout": TIMEOUT, "socket_connect_timeout": TIMEOUT, "retry": Retry(NoBackoff(), 0)}
+    with closing(redis.ConnectionPool(**{**place, **limits})) as pool, redis.Redis(connection_pool=pool) as stranger:
+        try:
+            return bool(stranger.ping())
+        except redis.RedisError:
+            return False
 
 
 def depth(settings: Settings, queue: str = QUEUE) -> tuple[int, int]:

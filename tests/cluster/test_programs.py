@@ -2,10 +2,13 @@
 
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
 import pytest
+from broker import Broker
 from waiting import eventually
 
 from celeryctl.local.ports import free_port
@@ -51,6 +54,29 @@ def test_without_a_key_no_worker_starts(database_url: str, redis_url: str, tmp_p
     done = run({**settings(database_url, redis_url, tmp_path), "CARD_ENCRYPTION_KEYS": ""}, tmp_path, "worker")
     assert (done.returncode, len(done.stderr.splitlines())) == (2, 3)
     assert "CARD_ENCRYPTION_KEYS" in done.stderr
+
+
+@PROGRAMS
+@pytest.mark.parametrize("password", [True, False])
+def test_a_broker_that_lets_anybody_in_is_told_at_the_start(
+    program: str, password: bool, postgres_server: str, redis_url: str, tmp_path: Path
+) -> None:
+    with open_broker(tmp_path) as anybodys:
+        url = redis_url if password else anybodys
+        done = run(settings(postgres_server, url, tmp_path), tmp_path, program)  # which ends for want of tables
+    assert done.returncode == 1
+    assert ("The broker lets in who has no password" in done.stderr) == (not password)
+
+
+@contextmanager
+def open_broker(folder: Path) -> Iterator[str]:
+    """A broker without a password."""
+    broker = Broker(folder, "user default on nopass ~* &* +@all")
+    broker.start()
+    try:
+        yield f"redis://127.0.0.1:{broker.port}/0"
+    finally:
+        broker.stop()
 
 
 def test_a_worker_becomes_celerys_process_with_the_options_that_were_typed(
