@@ -15,14 +15,15 @@ def status(json: Json = False) -> None:
     """Show every key by its id, what it is used for, and how many values are encrypted with it."""
     from celeryctl.local import access
     from celeryctl.pipeline import keys
+    from celeryctl.settings import masked
     from celeryctl.views import keys as views
 
     with access.to_read(options.context()) as here:
-        states = keys.status(here)
+        states, database = keys.status(here), masked(str(here.settings.database_url))
     if json:
-        options.print_json({"keys": views.as_json(states)})
+        options.print_json({"database": database, "keys": views.as_json(states)})
     else:
-        options.console().print(views.table(states))
+        options.console().print(views.table(states, database))
 
 
 @app.command(cls=options.Command)
@@ -49,10 +50,10 @@ def rotate(json: Json = False) -> None:
     from celeryctl.pipeline import keys
     from celeryctl.views import keys as views
 
-    with access.to_read(options.context()) as here, options.notices().status("") as shown:
+    with access.to_write(options.context()) as here, options.notices().status("") as shown:
         done = keys.rotate(here, views.Progress(lambda text: shown.update(text)).add)
     if json:
-        options.print_json({"rotated": done.sealed, "unreadable": done.unreadable})
+        options.print_json({"rotated": done.sealed, "left": done.left})
     else:
         options.console().print(views.rotated(done), soft_wrap=True)
-    raise typer.Exit(3 if done.unreadable else 0)
+    raise typer.Exit(3 if done.left else 0)

@@ -1,6 +1,6 @@
 """The database for the time of a command: the settings' own, or the embedded one of this home."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 
@@ -11,6 +11,7 @@ from celeryctl.local import postgres
 from celeryctl.pipeline.context import Context
 from celeryctl.settings import Environment
 from celeryctl.storage import schema
+from celeryctl.storage.cipher import Keyring
 from celeryctl.storage.database import close
 
 LOCAL = "celeryctl_local"  # data of the local source APIs never share a database with live ones
@@ -112,12 +113,15 @@ def initialize(context: Context, *, adopt: bool = False) -> list[str]:
     """
     models = further(context.datasets)
     if not context.settings.database_url:
-        with _embedded(context, create=True):
-            return schema.migrate(models)
+        with _embedded(context, create=True) as here:
+            return schema.migrate(models, adopt=_keys(here) if adopt else None)
     created = schema.create_database(context.settings.database_url)
     context.connect()
-    keys = partial(context.keyring, create=True) if adopt else None
-    return (["database created"] if created else []) + schema.migrate(models, adopt=keys)
+    return (["database created"] if created else []) + schema.migrate(models, adopt=_keys(context) if adopt else None)
+
+
+def _keys(context: Context) -> Callable[[], Keyring]:
+    return partial(context.keyring, create=True)
 
 
 def check(context: Context) -> list[str]:

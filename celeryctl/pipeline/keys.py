@@ -7,9 +7,7 @@ from celeryctl.errors import CeleryctlError, CipherError
 from celeryctl.pipeline.context import Context
 from celeryctl.storage import rotation
 from celeryctl.storage.cipher import Keyring
-from celeryctl.storage.rotation import Column, Rotated
-
-HERE = "celeryctl keys status"
+from celeryctl.storage.rotation import Column
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +20,17 @@ class KeyState:
     id: str | None
     use: str
     values: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Rotated:
+    """How many values were encrypted anew, and how many are not encrypted with the first key all the same.
+
+    Those cannot be read, or were written meanwhile by somebody who has another first key.
+    """
+
+    sealed: int
+    left: int
 
 
 def status(context: Context) -> list[KeyState]:
@@ -53,19 +62,16 @@ def rotate(context: Context, progress: Callable[[int], None]) -> Rotated:
     Raises CipherError where a key is missing, CeleryctlError where a living worker would go on with another key.
     """
     ring = context.keyring()
-    states = status(context)
-    if not ring.ids:
-        raise CipherError("there is no key", why="nothing was ever encrypted here", fix="celeryctl keys new")
-    if missing := [str(one.id) for one in states if one.use == "missing"]:
-        fix = "add it to CARD_ENCRYPTION_KEYS" if context.settings.card_encryption_keys else "restore card.key"
+    if missing := [str(one.id) for one in status(context) if one.use == "missing"]:
+        named = context.settings.card_encryption_keys or context.settings.environment.own("DATABASE_URL")
+        fix = "add it to CARD_ENCRYPTION_KEYS" if named else "restore card.key from a backup"
         raise CipherError("a key is missing", why=f"values are encrypted with {', '.join(missing)}", fix=fix)
+    if not ring.ids:
+        raise CipherError("there is no key", why="nothing was ever encrypted here", fix="celeryctl up")
     if behind := rotation.others(ring.ids[0]):
         why = ", ".join(f"{name} with {key_id or 'none'}" for name, key_id in behind)
         raise CeleryctlError(
             f"workers do not encrypt with {ring.ids[0]} yet", why=why, fix="restart them, then: celeryctl keys rotate"
         )
-    done = Rotated()
-    for column in columns(context):
-        one = rotation.rotate(column, ring, progress)
-        done.sealed, done.unreadable = done.sealed + one.sealed, done.unreadable + one.unreadable
-    return done
+    sealed = sum(rotation.rotate(column, ring, progress) for column in columns(context))
+    return Rotated(sealed, sum(sum(one.values.values()) for one in status(context) if one.use != "encrypts"))

@@ -26,7 +26,7 @@ class Keyring:
     def __init__(self, keys: Sequence[str]) -> None:
         """Take base64 AES-256 keys; none at all make a ring that can neither seal nor open.
 
-        From then on this process, and what it starts, leaves no core dump: it would hold keys and numbers.
+        From then on this process, and what it starts, asks for no core dump: it would hold keys and numbers.
         """
         raw = [base64.b64decode(key) for key in keys]
         if raw:

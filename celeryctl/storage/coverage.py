@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 import peewee
 
+from celeryctl.storage.cipher import VERSION
 from celeryctl.storage.database import database, session, transaction
 from celeryctl.storage.ledger import Run, Worker
 from celeryctl.storage.row import EncryptedField, dicts
@@ -31,8 +32,12 @@ def covered(first: type[peewee.Model], second: type[peewee.Model]) -> int:
 
 def holds_sealed(models: Sequence[type[peewee.Model]]) -> bool:
     """Whether any of these tables holds an encrypted value."""
-    sealed = [model for model in models if any(isinstance(one, EncryptedField) for one in model._meta.sorted_fields)]
-    return any(database.table_exists(model._meta.table_name) and model.select().exists() for model in sealed)
+    fields = [one for model in models for one in model._meta.sorted_fields if isinstance(one, EncryptedField)]
+    return any(
+        database.table_exists(field.model._meta.table_name)
+        and field.model.select().where(field % f"{VERSION}.%").exists()
+        for field in fields
+    )
 
 
 def lacking(model: type[peewee.Model], lo: int, hi: int) -> list[tuple[int, int]]:

@@ -50,14 +50,6 @@ class Column:
         return sql.SQL(text).format(**own, key_id=key_id, **more)
 
 
-@dataclass(slots=True)
-class Rotated:
-    """How many values were sealed anew, and how many cannot be opened and were left as they are."""
-
-    sealed: int = 0
-    unreadable: int = 0
-
-
 def columns(model: type[peewee.Model], key: tuple[str, ...]) -> list[Column]:
     """The columns of sealed values that a data set's table has."""
     return [Column(model, field, key) for field in model._meta.sorted_fields if isinstance(field, EncryptedField)]
@@ -76,12 +68,13 @@ def others(key_id: str) -> list[tuple[str, str | None]]:
         return list(database.execute_sql(OTHERS, (ALIVE, key_id)).fetchall())
 
 
-def rotate(column: Column, ring: Keyring, progress: Callable[[int], None]) -> Rotated:
-    """Seal every value with the ring's first key. ``progress`` gets the number of rows that a transaction has done.
+def rotate(column: Column, ring: Keyring, progress: Callable[[int], None]) -> int:
+    """Seal every value with the ring's first key that can be opened. Returns how many.
 
-    Whatever ends it, what was done stays, and the next call goes on with the rest. Workers may go on writing.
+    ``progress`` gets the number of rows that a transaction has done. Whatever ends it, what was done stays, and the
+    next call goes on with the rest. Workers may go on writing.
     """
-    done = Rotated()
+    done = 0
     after: Sequence[Any] | None = None
     while True:
         with transaction(), database.cursor() as cursor:
@@ -91,8 +84,7 @@ def rotate(column: Column, ring: Keyring, progress: Callable[[int], None]) -> Ro
             fresh = list(_sealed(column, rows, ring))
             execute_values(cursor, column.made(WRITE), fresh, page_size=BATCH)
         after = rows[-1][2:]
-        done.sealed += len(fresh)
-        done.unreadable += len(rows) - len(fresh)
+        done += len(fresh)
         progress(len(rows))
 
 

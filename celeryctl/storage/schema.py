@@ -131,13 +131,18 @@ def _adopt(ours: Runner, keys: Callable[[], Keyring] | None) -> list[str]:
     named = f"the database already has tables that are not celeryctl's: {', '.join(strange)}"
     if not adoption.is_known():
         raise SchemaError(named, why="nothing was changed", fix="name another database in DATABASE_URL")
-    counts = adoption.told()
+    if hanging := adoption.hanging():
+        fix = "celeryctl psql    (drop what hangs on them, and make it anew afterwards)"
+        raise SchemaError(named, why=f"on those tables hang: {', '.join(hanging)}", fix=fix)
+    lost = "".join(f", and the column {name}" for name in adoption.strange_columns())
     if keys is None:
-        why = f"of each user the newest rows can be kept, encrypted, {counts}; the others would be deleted"
-        raise SchemaError(named, why=why, fix="celeryctl init-db --yes    (pg_dump before it)")
+        why = f"each user's newest rows can be kept, encrypted: {adoption.told()}; the others{lost} would be deleted"
+        fix = "celeryctl init-db --yes    (stop the other application and pg_dump before it)"
+        raise SchemaError(named, why=why, fix=fix)
     ring = keys()
     with transaction():
         adoption.set_aside()
+        counts = adoption.told(adoption.ASIDE)
         ours.up()
         adoption.take_over(ring)
-    return [f"kept {counts}; the others are deleted"]
+    return [f"kept {counts}; the others{lost} are deleted"]

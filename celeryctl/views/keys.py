@@ -6,8 +6,7 @@ from typing import Any
 from rich.console import Group
 from rich.text import Text
 
-from celeryctl.pipeline.keys import KeyState
-from celeryctl.storage.rotation import Rotated
+from celeryctl.pipeline.keys import KeyState, Rotated
 from celeryctl.views.grid import Column, Grid
 
 STYLES = {"encrypts": "green", "decrypts": "", "missing": "red", "foreign": "red"}
@@ -18,8 +17,8 @@ def as_json(states: Sequence[KeyState]) -> list[dict[str, Any]]:
     return [{"id": one.id, "use": one.use, "values": dict(one.values)} for one in states]
 
 
-def table(states: Sequence[KeyState]) -> Group:
-    """One line for every key, and the command that helps most."""
+def table(states: Sequence[KeyState], database: str) -> Group:
+    """One line for every key, and the command that helps most. ``database`` is whose values are counted."""
     tables = list(states[0].values) if states else []
     columns = [
         Column("key", [Text(one.id or "none") for one in states]),
@@ -27,19 +26,20 @@ def table(states: Sequence[KeyState]) -> Group:
         *(Column(name, [Text(f"{one.values[name]:,}") for one in states], right=True) for name in tables),
     ]
     shown = Grid(columns) if states else Text("There is no key yet; it is made with the first card.")
-    return Group(shown, Text(f"\nNext: celeryctl {_next(states)}", "dim"))
+    return Group(Text(f"{database}\n", "dim"), shown, Text(f"\nNext: celeryctl {_next(states)}", "dim"))
 
 
 def _next(states: Sequence[KeyState]) -> str:
     if any(one.use == "missing" for one in states):
         return "doctor"
-    return "keys rotate" if any(one.use != "encrypts" and any(one.values.values()) for one in states) else "stats"
+    return "keys rotate" if any(one.use == "decrypts" and any(one.values.values()) for one in states) else "stats"
 
 
 def rotated(done: Rotated) -> str:
     """What a rotation has done."""
-    if done.unreadable:
-        return f"{done.sealed:,} values encrypted anew; {done.unreadable:,} cannot be read and were left as they are"
+    if done.left:
+        why = "they cannot be read, or were written meanwhile with another one"
+        return f"{done.sealed:,} values encrypted anew; {done.left:,} are not encrypted with the first key: {why}"
     return f"{done.sealed:,} values encrypted anew; all are encrypted with the first key"
 
 

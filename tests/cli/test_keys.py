@@ -12,6 +12,7 @@ from servers import KEY
 from waiting import eventually
 
 from celeryctl.home import create, lock, write_private
+from celeryctl.local.postgres import Postgres
 from celeryctl.settings import home_keys, new_key
 from celeryctl.storage import heartbeat
 from celeryctl.storage.cipher import Keyring
@@ -70,6 +71,18 @@ def test_a_key_that_is_missing_ends_it_before_anything_is_changed(run: Run, monk
     assert sealed_with(old) == 10
 
 
+@pytest.mark.usefixtures("source")
+def test_what_is_left_is_told(run: Run) -> None:
+    assert run("fetch", "all", "--sync").code == 0
+    with session():
+        db.execute_sql("UPDATE credit_cards SET card_number = 'plain' WHERE user_id = (SELECT min(id) FROM users)")
+    assert [(use, count) for _, use, count in states(run)] == [("encrypts", 9), ("foreign", 1)]
+    assert "Next: celeryctl stats" in run("keys", "status").out
+    said = run("keys", "rotate")
+    assert said.code == 3
+    assert "1 are not encrypted with the first key" in said.out
+
+
 def test_a_worker_that_encrypts_with_another_key_is_named(run: Run, database: str) -> None:
     heartbeat.beat(database, name="first@host", active=0, concurrency=1, rss=1, key_id="01234567")
     assert_refused(run("keys", "rotate"), 1, "first@host with 01234567", "restart them")
@@ -93,7 +106,7 @@ def test_killed_in_the_midst_it_goes_on_with_the_rest(run: Run, database: str, m
     before = sealed_with(new)
     assert 0 < before < 20_000
     done = run("keys", "rotate", "--json")
-    assert json.loads(done.out) == {"schema": 1, "rotated": 20_000 - before, "unreadable": 0}
+    assert json.loads(done.out) == {"schema": 1, "rotated": 20_000 - before, "left": 0}
     assert states(run) == [(new, "encrypts", 20_000), (Keyring([KEY]).ids[0], "decrypts", 0)]
 
 
@@ -124,3 +137,18 @@ def test_while_up_runs_there_none_is_made(run: Run) -> None:
         write_private(home / "up.json", json.dumps({"pid": os.getpid(), "settings": {}, "processes": []}))
         assert_refused(run("keys", "new"), 1, "up is running here", "celeryctl down")
     assert home_keys(home, create=False) == ()
+
+
+def test_beside_data_none_is_made_while_its_key_is_gone_or_somebody_uses_them(
+    run: Run, server_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CELERYCTL_HOME", str(server_home))
+    server = Postgres(server_home)
+    server.ensure()
+    assert_refused(run("keys", "new"), 2, "there is no card key beside the data", "restore")
+    assert home_keys(server_home, create=False) == ()
+    home_keys(server_home, create=True)
+    with lock(server.users, shared=True):
+        assert_refused(run("keys", "new"), 1, "another command uses the database")
+    assert run("keys", "new").code == 0
+    assert len(home_keys(server_home, create=False)) == 2

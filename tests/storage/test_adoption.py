@@ -120,6 +120,41 @@ def test_what_fails_midway_leaves_everything_as_it_was() -> None:
     assert sql("SELECT count(*) FROM credit_cards") == [(5,)]
 
 
+@pytest.mark.parametrize(
+    "theirs",
+    ["CREATE VIEW people AS SELECT name FROM users", "CREATE TABLE people (user_id integer REFERENCES users)"],
+)
+def test_what_others_have_hung_on_the_tables_is_not_lost(theirs: str) -> None:
+    sql(theirs)
+    before = sql(TABLES)
+    with pytest.raises(SchemaError, match="hang: people"):
+        schema.migrate([], adopt=ring)
+    assert sql(TABLES) == before
+
+
+def test_columns_that_are_not_kept_are_named() -> None:
+    sql("ALTER TABLE users ADD secret_word text")
+    with pytest.raises(SchemaError, match=r"the others, and the column users\.secret_word would be deleted"):
+        schema.migrate([])
+    assert "users.secret_word are deleted" in schema.migrate([], adopt=ring)[0]
+
+
+def test_a_row_without_dates_is_not_the_newest() -> None:
+    sql("INSERT INTO credit_cards (user_id, card_number, card_type, expiry_date, created_at) "
+        "VALUES (7, '0', 'visa', '2030-01-01', NULL)")  # fmt: skip
+    schema.migrate([], adopt=ring)
+    ((value,),) = sql("SELECT card_number FROM credit_cards WHERE user_id = 7")
+    assert ring().open(value, "credit_cards|7") == CARD_NUMBERS[1]
+
+
+def test_our_own_tables_without_their_history_are_not_encrypted_once_more() -> None:
+    schema.migrate([], adopt=ring)
+    sql("DROP TABLE celeryctl_migrations")
+    with pytest.raises(SchemaError, match="not celeryctl's") as caught:
+        schema.migrate([], adopt=ring)
+    assert "another database" in caught.value.fix
+
+
 def test_tables_that_lack_a_column_are_not_taken_over() -> None:
     sql("ALTER TABLE credit_cards DROP COLUMN card_type")
     with pytest.raises(SchemaError, match="not celeryctl's") as caught:

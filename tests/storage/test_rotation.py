@@ -50,12 +50,12 @@ def test_every_value_is_sealed_anew_and_nothing_else_is_changed() -> None:
     store(users, OLD)
     before, steps = sql(VALUES), list[int]()
     assert rotation.counts(CARDS) == {OLD.ids[0]: MANY}
-    assert rotation.rotate(CARDS, NEW, steps.append) == rotation.Rotated(sealed=MANY)
+    assert rotation.rotate(CARDS, NEW, steps.append) == MANY
     assert rotation.counts(CARDS) == {NEW.ids[0]: MANY}
     assert steps == [rotation.BATCH, MANY - rotation.BATCH]
     assert_all_open(users)
     assert [(user, *times) for user, _, *times in sql(VALUES)] == [(user, *times) for user, _, *times in before]
-    assert rotation.rotate(CARDS, NEW, steps.append) == rotation.Rotated()
+    assert rotation.rotate(CARDS, NEW, steps.append) == 0
 
 
 def test_what_was_cut_off_goes_on_where_it_was() -> None:
@@ -68,7 +68,7 @@ def test_what_was_cut_off_goes_on_where_it_was() -> None:
     with pytest.raises(KeyboardInterrupt):
         rotation.rotate(CARDS, NEW, cut_off)
     assert rotation.counts(CARDS) == {NEW.ids[0]: rotation.BATCH, OLD.ids[0]: MANY - rotation.BATCH}
-    assert rotation.rotate(CARDS, NEW, lambda _: None).sealed == MANY - rotation.BATCH
+    assert rotation.rotate(CARDS, NEW, lambda _: None) == MANY - rotation.BATCH
     assert_all_open(users)
 
 
@@ -79,7 +79,7 @@ def test_what_cannot_be_opened_is_left_and_counted() -> None:
     sql("UPDATE credit_cards SET card_number = (SELECT card_number FROM credit_cards WHERE user_id = %s) "
         "WHERE user_id = %s", users[0], users[2])  # fmt: skip
     moved = sql(VALUES)[1:3]
-    assert rotation.rotate(CARDS, NEW, lambda _: None) == rotation.Rotated(sealed=2, unreadable=2)
+    assert rotation.rotate(CARDS, NEW, lambda _: None) == 2
     assert [row[1] for row in sql(VALUES)[1:3]] == [row[1] for row in moved]
     assert rotation.counts(CARDS) == {NEW.ids[0]: 2, OLD.ids[0]: 1, None: 1}
 
