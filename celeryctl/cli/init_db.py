@@ -25,7 +25,7 @@ def command(
         options.print_json({"pending" if check else "done": found})
         raise typer.Exit(1 if check and found else 0)
     for name in found:
-        options.console().print(f"{'to be done' if check else 'done'}: {name}")
+        options.console().print(f"{'to be done' if check else 'done'}: {name}", soft_wrap=True)
     if not found:
         options.notices().print("The tables are up to date.")
     raise typer.Exit(1 if check and found else 0)
