@@ -20,6 +20,7 @@ from celeryctl.local.choose import Choice, Wish
 from celeryctl.local.crew import Crew
 from celeryctl.local.follow import Follower, Teller
 from celeryctl.local.interrupt import AskedToEndError, Interrupt
+from celeryctl.local.ports import require_free
 from celeryctl.local.restarts import Restarts
 from celeryctl.local.servers import Servers
 from celeryctl.local.state import State, shared, sweep
@@ -57,6 +58,10 @@ def up(context: Context, wanted: Wanted, teller: Teller) -> int:
         if not mine:
             teller.already(running(home) or {})
             return 0
+        if wanted.flower:
+            # Here, because Flower finds out so late that all may be at work by then.
+            host, port = context.settings.flower_host, context.settings.flower_port
+            require_free(host, port, whose="Flower", variable="FLOWER_PORT")
         with Interrupt() as interrupt:
             teller.starting(home, sweep(home))
             # Read again: the settings may have come from an `up` that has ended since.

@@ -246,8 +246,9 @@ def test_flower_is_served_and_a_port_in_use_is_named(cockpit: Cockpit) -> None:
         cockpit.environment = {"FLOWER_PORT": str(port)}
         done = cockpit.run("up", "--flower", *LOCAL)
         assert done.returncode == 1, done
-        assert done.stderr.startswith("Error: flower has ended")
+        assert done.stderr.startswith(f"Error: Flower cannot listen on 127.0.0.1:{port}")
         assert "in use" in done.stderr
+        assert "FLOWER_PORT" in done.stderr
         assert not cockpit.left()
     up = cockpit.up("--flower")
     eventually(lambda: _listens(port))
