@@ -1,6 +1,7 @@
 """A broker that can be stopped and started again at the same place."""
 
 import secrets
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -38,10 +39,13 @@ class Broker:
     def lives(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
-    def send(self, number: int) -> None:
-        """Send its process a signal."""
+    def freeze(self) -> None:
         assert self._process is not None
-        self._process.send_signal(number)
+        self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
 
     def _answers(self) -> bool:
         with closing(redis.Redis.from_url(self.url)) as client:

@@ -51,7 +51,7 @@ def rotate(json: Json = False) -> None:
     from celeryctl.views import keys as views
 
     with access.to_write(options.context()) as here, options.notices().status("") as shown:
-        done = keys.rotate(here, views.Progress(lambda text: shown.update(text)).add)
+        done = keys.rotate(here, views.Progress(shown.update).add)
     if json:
         options.print_json({"rotated": done.sealed, "left": done.left})
     else:

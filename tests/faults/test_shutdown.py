@@ -5,12 +5,11 @@ import signal
 from pathlib import Path
 
 import pytest
-from waiting import eventually
 
 from celeryctl.errors import UnreachableError
 
 from .kit import Recovery, new_stage, pass_time
-from .strikes.programs import CODES, GRACE, end
+from .strikes.programs import CODES, GRACE, assert_ends
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(500)]
 
@@ -36,10 +35,10 @@ def test_a_worker_may_end_at_any_moment(number: signal.Signals, tmp_path: Path, 
             if not stage.until_under_way_again():
                 break
             pass_time(chance.random())
-            end(worker, number)
+            assert_ends(worker, number)
             worker = stage.worker()
         stage.recovered(recovery, bound=40)
-        eventually(lambda: not client.lives)
+        assert client.ended() == 0
 
 
 @pytest.mark.parametrize("number", ASKED, ids=lambda number: number.name)

@@ -74,12 +74,18 @@ def test_a_child_leads_a_session_of_its_own_and_is_told_of_at_once(
 def test_whoever_dies_before_a_child_is_told_of_leaves_none(tmp_path: Path) -> None:
     program = [sys.executable, "-c", DIES_BEFORE_IT_TELLS, tmp_path / ".celeryctl"]
     pid = int(subprocess.run(program, stdout=subprocess.PIPE, text=True).stdout)
-    with suppress(psutil.NoSuchProcess):
-        child = psutil.Process(pid)
-        try:
-            eventually(lambda: not children.lives(child))
-        finally:
-            child.kill()
+    try:
+        assert eventually(lambda: not is_alive(pid))
+    finally:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return children.lives(psutil.Process(pid))
+    except psutil.NoSuchProcess:
+        return False
 
 
 def test_one_that_ends_is_named_with_its_own_last_words(crew: Children) -> None:

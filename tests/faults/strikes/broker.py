@@ -1,23 +1,18 @@
 """The broker dies, forgets, flaps, stands still, lies, is full or slow, or is given garbage."""
 
-import signal
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 
 import redis
 from cluster.bad import BAD
 from relay import Relay
 
 from ..kit import Stage, Strike
+from . import servers
 
 
-@contextmanager
-def killed(stage: Stage) -> Iterator[None]:
-    stage.broker.stop()
-    try:
-        yield
-    finally:
-        stage.broker.start()
+def killed(stage: Stage) -> AbstractContextManager[None]:
+    return servers.stopped(stage.broker)
 
 
 @contextmanager
@@ -34,13 +29,8 @@ def flapping(stage: Stage) -> Iterator[None]:
     yield
 
 
-@contextmanager
-def frozen(stage: Stage) -> Iterator[None]:
-    stage.broker.send(signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        stage.broker.send(signal.SIGCONT)
+def frozen(stage: Stage) -> AbstractContextManager[None]:
+    return servers.frozen(stage.broker)
 
 
 @contextmanager
@@ -50,10 +40,8 @@ def half_open(stage: Stage) -> Iterator[None]:
     yield
 
 
-@contextmanager
-def cut(stage: Stage) -> Iterator[None]:
-    relay(stage).cut()
-    yield
+def cut(stage: Stage) -> AbstractContextManager[None]:
+    return servers.cut(relay(stage))
 
 
 @contextmanager
@@ -134,5 +122,4 @@ def command(stage: Stage, *words: str) -> None:
 
 
 def relay(stage: Stage) -> Relay:
-    assert stage.to_broker is not None
-    return stage.to_broker
+    return servers.known(stage.to_broker)

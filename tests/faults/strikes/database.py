@@ -1,31 +1,22 @@
 """The database is stopped, frozen, locked, cut off, or its last word gets lost."""
 
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from functools import partial
 
 import psycopg2
 from relay import Relay
 
 from ..kit import Stage, Strike
+from . import servers
 
 
-@contextmanager
-def stopped(stage: Stage) -> Iterator[None]:
-    stage.database.stop()
-    try:
-        yield
-    finally:
-        stage.database.start()
+def stopped(stage: Stage) -> AbstractContextManager[None]:
+    return servers.stopped(stage.database)
 
 
-@contextmanager
-def frozen(stage: Stage) -> Iterator[None]:
-    stage.database.freeze()
-    try:
-        yield
-    finally:
-        stage.database.thaw()
+def frozen(stage: Stage) -> AbstractContextManager[None]:
+    return servers.frozen(stage.database)
 
 
 @contextmanager
@@ -36,10 +27,8 @@ def locked(stage: Stage, table: str) -> Iterator[None]:
         connection.rollback()
 
 
-@contextmanager
-def cut(stage: Stage) -> Iterator[None]:
-    relay(stage).cut()
-    yield
+def cut(stage: Stage) -> AbstractContextManager[None]:
+    return servers.cut(relay(stage))
 
 
 @contextmanager
@@ -72,5 +61,4 @@ LASTING: dict[str, Strike] = {
 
 
 def relay(stage: Stage) -> Relay:
-    assert stage.to_database is not None
-    return stage.to_database
+    return servers.known(stage.to_database)

@@ -31,7 +31,7 @@ def frozen(program: Process) -> Iterator[None]:
                 one.resume()
 
 
-def end(program: Process, number: signal.Signals, *, within: float = 4 * GRACE) -> None:
+def assert_ends(program: Process, number: signal.Signals, *, within: float = 4 * GRACE) -> None:
     """Send it the signal, and wait until it has ended as it should."""
     program.ask(number)
     assert program.ended(within) in CODES[number], program.text
@@ -39,7 +39,7 @@ def end(program: Process, number: signal.Signals, *, within: float = 4 * GRACE) 
 
 @contextmanager
 def worker_ended(stage: Stage, name: str, number: signal.Signals) -> Iterator[None]:
-    end(standing(stage.workers, name), number, within=AMIDST)
+    assert_ends(standing(stage.workers, name), number, within=AMIDST)
     yield
     stage.worker(name)
 
@@ -62,7 +62,7 @@ def child_killed(stage: Stage, name: str) -> Iterator[None]:
 @contextmanager
 def beat_ended(stage: Stage, number: signal.Signals) -> Iterator[None]:
     name = active(stage)
-    end(standing(stage.beats, name), number, within=AMIDST)
+    assert_ends(standing(stage.beats, name), number, within=AMIDST)
     yield
     stage.beat(name)
 
