@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from celeryctl.errors import HomeError
 
@@ -84,7 +84,7 @@ def _is_private_group(gid: int) -> bool:
 
 def create(home: Path) -> Path:
     """Make the home, 0700 and invisible to git, or check the one that is there; raises HomeError."""
-    with _translated(home):
+    with translated(home):
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
         _check(home)
         # A folder with other things in it keeps its mode and gets no .gitignore, which would hide them.
@@ -95,7 +95,8 @@ def create(home: Path) -> Path:
 
 
 @contextmanager
-def _translated(path: Path) -> Iterator[None]:
+def translated(path: Path) -> Iterator[None]:
+    """What the system says of ``path`` as HomeError."""
     try:
         yield
     except OSError as error:
@@ -119,7 +120,7 @@ def lock(path: Path, *, shared: bool = False, wait: bool = True) -> Iterator[boo
     operation = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
     # `held` takes the lock for an instant: one failure does not mean that it is taken.
     tries = 0 if wait else 4
-    with _translated(path):
+    with translated(path):
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     try:
         locked = wait
@@ -168,7 +169,7 @@ def running(home: Path) -> dict[str, Any] | None:
 
 def write_private(path: Path, text: str) -> None:
     """Write the file as a whole or not at all, 0600, and onto the disk: keys and passwords cannot be made again."""
-    with _translated(path):
+    with translated(path):
         descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
             with os.fdopen(descriptor, "w", encoding="utf-8") as file:
@@ -176,20 +177,16 @@ def write_private(path: Path, text: str) -> None:
                 file.flush()
                 os.fsync(descriptor)
             Path(name).replace(path)
+            _sync(path.parent)
         except BaseException:
             Path(name).unlink(missing_ok=True)
             raise
 
 
-def log_file(home: Path, name: str) -> Path:
-    """Where the output of a process of this home goes, there or not."""
-    return home / "logs" / f"{name}.log"
-
-
-def open_log(home: Path, name: str) -> BinaryIO:
-    """Open the log file of a process for appending, 0600; a server may inherit it."""
-    path = log_file(home, name)
-    with _translated(path):
-        path.parent.mkdir(mode=0o700, exist_ok=True)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
-        return os.fdopen(os.open(path, flags, 0o600), "ab")
+def _sync(folder: Path) -> None:
+    """Bring the names in the folder onto the disk: a file without its name is lost."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,6 +1,5 @@
 import os
 import stat
-import tempfile
 from pathlib import Path
 
 import pytest
@@ -141,20 +140,3 @@ def test_a_private_file_is_replaced_as_a_whole(tmp_path: Path) -> None:
     with pytest.raises(UnicodeEncodeError):
         homes.write_private(path, "\ud800")
     assert (path.read_text(), [found.name for found in tmp_path.iterdir()]) == ("new", ["key"])
-
-
-def test_a_log_is_private_and_goes_on_where_it_ended(tmp_path: Path) -> None:
-    for line in (b"one\n", b"two\n"):
-        with homes.open_log(tmp_path, "beat") as log:
-            log.write(line)
-    path = tmp_path / "logs" / "beat.log"
-    assert path.read_bytes() == b"one\ntwo\n"
-    assert (mode(path), mode(path.parent)) == (0o600, 0o700)
-
-
-def test_a_log_is_not_written_through_a_link(tmp_path: Path) -> None:
-    (tmp_path / "logs").mkdir()
-    with tempfile.NamedTemporaryFile() as target:
-        (tmp_path / "logs" / "beat.log").symlink_to(target.name)
-        with pytest.raises(HomeError):
-            homes.open_log(tmp_path, "beat")

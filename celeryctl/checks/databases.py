@@ -7,7 +7,6 @@ from celeryctl.checks.patient import Patient
 from celeryctl.dataset import Dataset
 from celeryctl.datasets import further
 from celeryctl.errors import CipherError
-from celeryctl.settings import masked
 from celeryctl.storage import counters, schema, server
 from celeryctl.storage.cipher import Keyring
 from celeryctl.storage.database import database, session
@@ -37,7 +36,7 @@ def checks(patient: Patient) -> list[Check]:
 
 def _reach(patient: Patient) -> Result:
     patient.connect()
-    return Result("ok", masked(str(patient.context.settings.database_url)))
+    return Result("ok", patient.context.database)
 
 
 def _version() -> Result:

@@ -15,15 +15,14 @@ def status(json: Json = False) -> None:
     """Show every key by its id, what it is used for, and how many values are encrypted with it."""
     from celeryctl.local import access
     from celeryctl.pipeline import keys
-    from celeryctl.settings import masked
     from celeryctl.views import keys as views
 
     with access.to_read(options.context()) as here:
-        states, database = keys.status(here), masked(str(here.settings.database_url))
+        states = keys.status(here)
     if json:
-        options.print_json({"database": database, "keys": views.as_json(states)})
+        options.print_json({"database": here.database, "keys": views.as_json(states)})
     else:
-        options.console().print(views.table(states, database))
+        options.console().print(views.table(states, here.database))
 
 
 @app.command(cls=options.Command)
@@ -44,7 +43,7 @@ def new() -> None:
 def rotate(json: Json = False) -> None:
     """Encrypt with the first key whatever is encrypted with another one. It can be interrupted, and goes on then.
 
-    Workers may go on meanwhile; each of them has to encrypt with that key already.
+    Workers may go on meanwhile; each of them has to encrypt with that key already. Numbers in the clear are encrypted.
     """
     from celeryctl.local import access
     from celeryctl.pipeline import keys
@@ -53,7 +52,7 @@ def rotate(json: Json = False) -> None:
     with access.to_write(options.context()) as here, options.notices().status("") as shown:
         done = keys.rotate(here, views.Progress(shown.update).add)
     if json:
-        options.print_json({"rotated": done.sealed, "left": done.left})
+        options.print_json({"database": here.database, "rotated": done.sealed, "left": done.left})
     else:
-        options.console().print(views.rotated(done), soft_wrap=True)
+        options.console().print(views.rotated(done, here.database), soft_wrap=True)
     raise typer.Exit(3 if done.left else 0)

@@ -9,7 +9,6 @@ from celeryctl.cluster.queues import QUEUE, depth
 from celeryctl.errors import CeleryctlError
 from celeryctl.http import RateBudget
 from celeryctl.services import context, reading
-from celeryctl.settings import masked
 from celeryctl.storage.rates import BUCKET
 from celeryctl.storage.snapshot import BeatLine, RunLine, Snapshot, SourceLine, WorkerLine
 
@@ -79,7 +78,7 @@ def collect() -> dict[str, Any]:
 def _of_cluster(found: Snapshot) -> dict[str, Any]:
     return {
         "at": found.at,
-        "database": masked(str(context().settings.database_url)),
+        "database": context().database,
         "workers": [_worker(worker) for worker in found.workers or []],
         "beats": [_beat(beat) for beat in found.beats or []],
         "sources": [_source(name, found) for name in context().settings.sources],

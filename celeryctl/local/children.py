@@ -14,8 +14,8 @@ from typing import Any
 import psutil
 
 from celeryctl.errors import CeleryctlError
-from celeryctl.home import log_file, open_log
 from celeryctl.local.gate import gated
+from celeryctl.local.logfiles import log_file, open_log
 from celeryctl.local.restarts import Kept
 
 GRACE = 10.0  # seconds that a child has to finish what it is doing

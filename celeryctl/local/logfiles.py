@@ -1,18 +1,34 @@
 """The log files of what `up` started: their last lines, and what is added to them."""
 
+import os
 import re
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from os import SEEK_END
 from pathlib import Path
+from typing import BinaryIO
 
 from celeryctl.errors import CeleryctlError, UsageError
+from celeryctl.home import translated
 from celeryctl.logs import mask
 
 POLL = 0.2  # seconds
 # Log files repeat what others have sent: none of it may steer a terminal.
 CONTROL = re.compile(r"[^\S\n\t ]|[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
+
+def log_file(home: Path, name: str) -> Path:
+    """Where the output of a process of this home goes, there or not."""
+    return home / "logs" / f"{name}.log"
+
+
+def open_log(home: Path, name: str) -> BinaryIO:
+    """Open the log file of a process for appending, 0600; a server may inherit it."""
+    path = log_file(home, name)
+    with translated(path):
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
+        return os.fdopen(os.open(path, flags, 0o600), "ab")
 
 
 def choose(home: Path, name: str | None) -> list[Path]:
@@ -55,7 +71,7 @@ def _added(file: Path, begin: int) -> tuple[int, list[bytes]]:
     """The whole lines from there on, and where they end. A file that was emptied or deleted begins anew."""
     try:
         with file.open("rb") as log:
-            begin = begin if begin <= log.seek(0, SEEK_END) else 0
+            begin = begin if begin <= log.seek(0, os.SEEK_END) else 0
             log.seek(begin)
             text = log.read()
     except FileNotFoundError:

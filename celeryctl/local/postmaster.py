@@ -19,9 +19,10 @@ from pathlib import Path
 import psutil
 
 from celeryctl.errors import LocalServerError
-from celeryctl.home import held, log_file, open_log
+from celeryctl.home import held
 from celeryctl.local import wheels
 from celeryctl.local.account import SYSTEM, Account
+from celeryctl.local.logfiles import log_file, open_log
 from celeryctl.local.ports import free_port
 
 PORTS_TO_TRY = 5

@@ -16,10 +16,11 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from celeryctl.errors import LocalServerError
-from celeryctl.home import create, distrust, log_file, open_log, write_private
+from celeryctl.home import create, distrust, write_private
 from celeryctl.local import children, wheels
 from celeryctl.local.account import ENVIRONMENT
 from celeryctl.local.gate import gated
+from celeryctl.local.logfiles import log_file, open_log
 from celeryctl.local.ports import free_port
 
 PORTS_TO_TRY = 5

@@ -7,7 +7,7 @@ from celeryctl import datasets, home
 from celeryctl.dataset import Datasets
 from celeryctl.errors import DatabaseUnreachableError, SettingsError
 from celeryctl.pipeline.engine import Fetch, Pipeline
-from celeryctl.settings import Environment, Secret, Settings, SourceDefaults, home_keys, load
+from celeryctl.settings import Environment, Secret, Settings, SourceDefaults, home_keys, load, masked
 from celeryctl.storage import database
 from celeryctl.storage.cipher import Keyring
 from celeryctl.storage.coverage import holds_sealed
@@ -29,6 +29,11 @@ class Context:
         found = datasets.load(map(str.strip, paths), base=home.project(environment.home))
         defaults = [SourceDefaults(name, one.source.url, one.every) for name, one in found.items()]
         return cls(load(environment, defaults), found)
+
+    @property
+    def database(self) -> str:
+        """The URL of the database as it may be shown."""
+        return masked(str(self.settings.database_url))
 
     def at(self, database_url: str) -> "Context":
         """The same with another database."""

@@ -14,7 +14,7 @@ from celeryctl.storage.rotation import Column
 class KeyState:
     """A key by its id, whether it ``encrypts``, ``decrypts`` or is ``missing``, and how many values each table has.
 
-    Without an id: values that this version did not encrypt, which are ``foreign``.
+    Without an id: values that this version did not encrypt, which are ``foreign``, numbers in the clear among them.
     """
 
     id: str | None

@@ -32,15 +32,17 @@ def table(states: Sequence[KeyState], database: str) -> Group:
 def _next(states: Sequence[KeyState]) -> str:
     if any(one.use == "missing" for one in states):
         return "doctor"
-    return "keys rotate" if any(one.use == "decrypts" and any(one.values.values()) for one in states) else "stats"
+    old = any(one.use in {"decrypts", "foreign"} and any(one.values.values()) for one in states)
+    return "keys rotate" if old else "stats"
 
 
-def rotated(done: Rotated) -> str:
-    """What a rotation has done."""
+def rotated(done: Rotated, database: str) -> str:
+    """What a rotation has done in a database."""
+    said = f"{done.sealed:,} values of {database} encrypted anew; "
     if done.left:
         why = "they cannot be read, or were written meanwhile with another one"
-        return f"{done.sealed:,} values encrypted anew; {done.left:,} are not encrypted with the first key: {why}"
-    return f"{done.sealed:,} values encrypted anew; all are encrypted with the first key"
+        return f"{said}{done.left:,} are not encrypted with the first key: {why}"
+    return f"{said}all are encrypted with the first key"
 
 
 class Progress:

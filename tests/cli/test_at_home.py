@@ -15,7 +15,8 @@ import pytest
 from psycopg2.extensions import parse_dsn
 from waiting import eventually
 
-from celeryctl.home import create, open_log
+from celeryctl.home import create
+from celeryctl.local.logfiles import open_log
 
 from .commandline import Run, assert_refused
 

@@ -38,9 +38,9 @@ def sealed_with(key_id: str) -> int:
         return int(db.execute_sql(OURS, (f"v1.{key_id}.%",)).fetchone()[0])
 
 
-def alone() -> bool:
-    """Nobody but this test is connected."""
-    others = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+def nothing_is_under_way() -> bool:
+    others = """SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()
+      AND backend_type = 'client backend' AND state <> 'idle'"""
     with session():
         return not db.execute_sql(others).fetchone()[0]
 
@@ -65,7 +65,9 @@ def test_every_number_comes_to_the_first_key_and_the_older_one_may_go(
     monkeypatch.setenv("CARD_ENCRYPTION_KEYS", key)
     assert states(run) == [(new, "encrypts", 10)]
     assert json.loads(run("users", "show", "1", "--json").out)["credit_cards"][0]["card_number"].startswith("**** ")
-    assert run("keys", "rotate").out == "0 values encrypted anew; all are encrypted with the first key\n"
+    said = run("keys", "rotate").out
+    assert said.startswith("0 values of postgresql://")
+    assert said.endswith(" encrypted anew; all are encrypted with the first key\n")
 
 
 @pytest.mark.usefixtures("source")
@@ -84,10 +86,22 @@ def test_what_is_left_is_told(run: Run) -> None:
     with session():
         db.execute_sql("UPDATE credit_cards SET card_number = 'plain' WHERE user_id = (SELECT min(id) FROM users)")
     assert [(use, count) for _, use, count in states(run)] == [("encrypts", 9), ("foreign", 1)]
-    assert "Next: celeryctl stats" in run("keys", "status").out
+    assert "Next: celeryctl keys rotate" in run("keys", "status").out
     said = run("keys", "rotate")
     assert said.code == 3
     assert "1 are not encrypted with the first key" in said.out
+
+
+@pytest.mark.usefixtures("source")
+def test_numbers_in_the_clear_are_encrypted(run: Run) -> None:
+    assert run("fetch", "all", "--sync").code == 0
+    with session():
+        db.execute_sql("UPDATE credit_cards SET card_number = '4111-1111-1111-1111' WHERE user_id = 1")
+    assert [(use, count) for _, use, count in states(run)] == [("encrypts", 9), ("foreign", 1)]
+    said = json.loads(run("keys", "rotate", "--json").out)
+    assert (said["rotated"], said["left"]) == (1, 0)
+    shown = json.loads(run("users", "show", "1", "--json", "--reveal", "--yes").out)
+    assert shown["credit_cards"][0]["card_number"] == "4111-1111-1111-1111"
 
 
 def test_a_worker_that_encrypts_with_another_key_is_named(run: Run, database: str) -> None:
@@ -110,11 +124,12 @@ def test_killed_in_the_midst_it_goes_on_with_the_rest(run: Run, database: str, m
     with subprocess.Popen(ROTATE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as rotating:
         eventually(lambda: sealed_with(new) > 0, within=60)
         rotating.send_signal(signal.SIGKILL)
-    eventually(alone, within=60)  # what it sent last may still be under way
+    eventually(nothing_is_under_way, within=60)  # what it sent last may still be under way
     before = sealed_with(new)
     assert 0 < before < 20_000
     done = run("keys", "rotate", "--json")
-    assert json.loads(done.out) == {"schema": 1, "rotated": 20_000 - before, "left": 0}
+    said = json.loads(done.out)
+    assert (said["rotated"], said["left"]) == (20_000 - before, 0)
     assert states(run) == [(new, "encrypts", 20_000), (Keyring([KEY]).ids[0], "decrypts", 0)]
 
 

@@ -1,13 +1,15 @@
+import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from celeryctl.errors import CeleryctlError, UsageError
-from celeryctl.home import create, open_log
+from celeryctl.errors import CeleryctlError, HomeError, UsageError
+from celeryctl.home import create
 from celeryctl.local import logfiles
 from celeryctl.local.generate import CARD_NUMBERS
+from celeryctl.local.logfiles import open_log
 
 pytestmark = pytest.mark.unit
 
@@ -122,3 +124,20 @@ def test_secrets_are_masked_and_nothing_steers_the_terminal(written: str, shown:
 def test_bytes_that_are_no_text_do_not_stop_it(log: Path) -> None:
     log.write_bytes(b"\xff\xfe\n")
     assert [line for _, line in logfiles.read([log], 5, follow=False)] == ["\ufffd\ufffd"]
+
+
+def test_a_log_is_private_and_goes_on_where_it_ended(tmp_path: Path) -> None:
+    for line in (b"one\n", b"two\n"):
+        with open_log(tmp_path, "beat") as log:
+            log.write(line)
+    path = tmp_path / "logs" / "beat.log"
+    assert path.read_bytes() == b"one\ntwo\n"
+    assert (path.stat().st_mode & 0o777, path.parent.stat().st_mode & 0o777) == (0o600, 0o700)
+
+
+def test_a_log_is_not_written_through_a_link(tmp_path: Path) -> None:
+    (tmp_path / "logs").mkdir()
+    with tempfile.NamedTemporaryFile() as target:
+        (tmp_path / "logs" / "beat.log").symlink_to(target.name)
+        with pytest.raises(HomeError):
+            open_log(tmp_path, "beat")
