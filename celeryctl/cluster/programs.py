@@ -9,6 +9,7 @@ from typing import NoReturn
 from celeryctl.cluster.queues import address, check, lets_anybody_in
 from celeryctl.datasets import further
 from celeryctl.errors import CeleryctlError
+from celeryctl.pipeline import keys
 from celeryctl.pipeline.context import Context
 from celeryctl.settings import Settings
 from celeryctl.storage import schema
@@ -44,7 +45,7 @@ def become_flower(arguments: Sequence[str], context: Context) -> NoReturn:
 
 
 def _ready(program: str, context: Context, tell: Callable[[str], None]) -> None:
-    """Refuse to start what could not work: half a cluster, no broker, tables that are behind."""
+    """Refuse to start what could not work: half a cluster, no broker, tables that are behind, a wrong key."""
     context.settings.require_both(program)
     context.connect()
     check(context.settings)
@@ -52,6 +53,7 @@ def _ready(program: str, context: Context, tell: Callable[[str], None]) -> None:
         tell("The broker lets in who has no password, and whoever may publish there controls the workers: see doctor")
     schema.require(further(context.datasets))
     context.keyring(create=True)
+    keys.require(context)
     close()
 
 

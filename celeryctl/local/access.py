@@ -8,6 +8,7 @@ from celeryctl import services
 from celeryctl.datasets import further
 from celeryctl.errors import CeleryctlError, DatabaseUnreachableError, SchemaError
 from celeryctl.local import postgres
+from celeryctl.pipeline import keys
 from celeryctl.pipeline.context import Context
 from celeryctl.settings import Environment
 from celeryctl.storage import schema
@@ -19,14 +20,19 @@ LOCAL = "celeryctl_local"  # data of the local source APIs never share a databas
 
 @contextmanager
 def to_write(context: Context) -> Iterator[Context]:
-    """A database with its tables up to date. The embedded one is made and migrated where needed; another is refused."""
+    """A database with its tables up to date, and the keys to what is in it.
+
+    The embedded one is made and migrated where needed; another is refused.
+    """
     if context.settings.database_url:
         context.connect()
         schema.require(further(context.datasets))
+        keys.require(context)
         yield context
         return
     with _embedded(context, create=True) as here:
         schema.migrate(further(context.datasets))
+        keys.require(here)
         yield here
 
 

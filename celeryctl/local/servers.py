@@ -12,6 +12,7 @@ from celeryctl.local.postgres import DATABASE, Postgres
 from celeryctl.local.postmaster import Postmaster
 from celeryctl.local.restarts import Kept
 from celeryctl.local.valkey import Valkey
+from celeryctl.pipeline import keys
 from celeryctl.pipeline.context import Context
 from celeryctl.storage import schema
 from celeryctl.storage.database import close
@@ -48,15 +49,17 @@ class Servers:
         self._started.add("postgres")
 
     def prepare(self, *, local: bool) -> str:
-        """Create and migrate the database. Returns its URL; the models point at it."""
+        """Create and migrate the database. Returns its URL; the models point at it. Raises as `keys.require`."""
         url = (
             str(self._context.settings.database_url)
             if self.own_database
             else self._postgres.url(LOCAL if local else DATABASE)
         )
         schema.create_database(url)
-        self._context.at(url).connect()
-        schema.migrate(further(self._context.datasets))
+        here = self._context.at(url)
+        here.connect()
+        schema.migrate(further(here.datasets))
+        keys.require(here)
         return url
 
     def check(self) -> None:

@@ -1,9 +1,9 @@
 """The keys for card numbers: what is sealed with which, and bringing everything to the first one."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from celeryctl.errors import CeleryctlError, CipherError
+from celeryctl.errors import CeleryctlError, CipherError, SettingsError
 from celeryctl.pipeline.context import Context
 from celeryctl.storage import rotation
 from celeryctl.storage.cipher import Keyring
@@ -56,16 +56,33 @@ def columns(context: Context) -> Iterator[Column]:
         yield from rotation.columns(dataset.model, dataset.key)
 
 
+def require(context: Context) -> None:
+    """Raise SettingsError where there are keys, and none of them opens the oldest or the newest of some values.
+
+    Whoever went on with a wrong key would mix what it encrypts with what it cannot read.
+    """
+    ids = context.keyring().ids
+    lost = {key_id for column in columns(context) for key_id in rotation.ends(column)} - {*ids, None}
+    if ids and lost:
+        raise _missing(context, lost)
+
+
+def _missing(context: Context, lost: Iterable[str | None]) -> SettingsError:
+    named = context.settings.card_encryption_keys or context.settings.environment.own("DATABASE_URL")
+    fix = "add it to CARD_ENCRYPTION_KEYS" if named else "restore card.key from a backup"
+    why = f"values are encrypted with {', '.join(sorted(map(str, lost)))}"
+    return SettingsError("a key is missing", why=why, fix=f"{fix}; what there is: celeryctl keys status")
+
+
 def rotate(context: Context, progress: Callable[[int], None]) -> Rotated:
     """Seal with the first key whatever is sealed with another. Nothing is begun that could not be ended.
 
-    Raises CipherError where a key is missing, CeleryctlError where a living worker would go on with another key.
+    Raises SettingsError where a key is missing, CipherError where there is none, CeleryctlError where a living worker
+    would go on with another one.
     """
     ring = context.keyring()
-    if missing := [str(one.id) for one in status(context) if one.use == "missing"]:
-        named = context.settings.card_encryption_keys or context.settings.environment.own("DATABASE_URL")
-        fix = "add it to CARD_ENCRYPTION_KEYS" if named else "restore card.key from a backup"
-        raise CipherError("a key is missing", why=f"values are encrypted with {', '.join(missing)}", fix=fix)
+    if lost := [one.id for one in status(context) if one.use == "missing"]:
+        raise _missing(context, lost)
     if not ring.ids:
         raise CipherError("there is no key", why="nothing was ever encrypted here", fix="celeryctl up")
     if behind := rotation.others(ring.ids[0]):

@@ -22,6 +22,10 @@ PLAIN = re.compile(r"[\d -]{12,32}", re.ASCII)  # a card number that somebody el
 
 KEY_ID = "CASE WHEN split_part({column}, '.', 1) = {version} THEN split_part({column}, '.', 2) END"
 COUNT = "SELECT {key_id}, count(*) FROM {table} WHERE {column} IS NOT NULL GROUP BY 1"
+ENDS = """
+(SELECT {key_id} FROM {table} WHERE {column} IS NOT NULL ORDER BY id LIMIT 1)
+UNION (SELECT {key_id} FROM {table} WHERE {column} IS NOT NULL ORDER BY id DESC LIMIT 1)
+"""
 # Along the key, as a bulk write locks its rows.
 NEXT = """
 SELECT id, {column}, {keys} FROM {table}
@@ -63,6 +67,13 @@ def counts(column: Column) -> dict[str | None, int]:
     with session(), database.cursor() as cursor:
         cursor.execute(column.made(COUNT))
         return dict(cursor.fetchall())
+
+
+def ends(column: Column) -> set[str | None]:
+    """With which keys, by their ids, the oldest and the newest value are sealed; None is for what is not sealed."""
+    with session(), database.cursor() as cursor:
+        cursor.execute(column.made(ENDS))
+        return {key_id for (key_id,) in cursor.fetchall()}
 
 
 def others(key_id: str) -> list[tuple[str, str | None]]:

@@ -75,9 +75,21 @@ def test_a_key_that_is_missing_ends_it_before_anything_is_changed(run: Run, monk
     assert run("fetch", "all", "--sync").code == 0
     (old,) = Keyring([KEY]).ids
     monkeypatch.setenv("CARD_ENCRYPTION_KEYS", str(new_key()))
-    assert_refused(run("keys", "rotate"), 1, "a key is missing", old, "add it to CARD_ENCRYPTION_KEYS")
+    assert_refused(run("keys", "rotate"), 2, "a key is missing", old, "add it to CARD_ENCRYPTION_KEYS")
     assert [use for _, use, _ in states(run)] == ["encrypts", "missing"]
     assert sealed_with(old) == 10
+
+
+@pytest.mark.usefixtures("source")
+@pytest.mark.parametrize("command", ["fetch all --refresh --sync", "seed 20", "failed --retry --all"])
+def test_with_a_wrong_key_nothing_is_begun(run: Run, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+    assert run("fetch", "all", "--sync").code == 0
+    monkeypatch.setenv("CARD_ENCRYPTION_KEYS", str(new_key()))
+    assert_refused(run(*command.split()), 2, "a key is missing", "add it to CARD_ENCRYPTION_KEYS")
+    (old,) = Keyring([KEY]).ids
+    assert sealed_with(old) == 10
+    assert len(json.loads(run("runs", "--json").out)["runs"]) == 3
+    assert "card number: ****\n" in run("users", "show", "1").out
 
 
 @pytest.mark.usefixtures("source")

@@ -12,6 +12,7 @@ from broker import Broker
 from waiting import eventually
 
 from celeryctl.local.ports import free_port
+from celeryctl.settings import new_key
 
 from .kit import process, run, settings
 
@@ -54,6 +55,15 @@ def test_without_a_key_no_worker_starts(database_url: str, redis_url: str, tmp_p
     done = run({**settings(database_url, redis_url, tmp_path), "CARD_ENCRYPTION_KEYS": ""}, tmp_path, "worker")
     assert (done.returncode, len(done.stderr.splitlines())) == (2, 3)
     assert "CARD_ENCRYPTION_KEYS" in done.stderr
+
+
+@PROGRAMS
+def test_with_a_wrong_key_none_starts(program: str, database_url: str, redis_url: str, tmp_path: Path) -> None:
+    environment = settings(database_url, redis_url, tmp_path)
+    assert run(environment, tmp_path, "seed", "1").returncode == 0
+    done = run({**environment, "CARD_ENCRYPTION_KEYS": str(new_key())}, tmp_path, program)
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 3)
+    assert "a key is missing" in done.stderr
 
 
 @PROGRAMS

@@ -274,6 +274,19 @@ def test_local_sources_do_not_go_with_a_database_of_ones_own(cockpit: Cockpit, d
     assert not cockpit.left()
 
 
+def test_with_a_wrong_key_it_starts_nothing_and_leaves_nothing(cockpit: Cockpit) -> None:
+    cockpit.ok("seed", "1")
+    cockpit.environment = {"CARD_ENCRYPTION_KEYS": KEY}
+    done = cockpit.run("up", "--sources", "live")
+    assert done.returncode == 2, done
+    what, why, fix = done.stderr.splitlines()
+    assert what == "Error: a key is missing"
+    assert "values are encrypted with" in why
+    assert fix.startswith("  fix: add it to CARD_ENCRYPTION_KEYS")
+    assert "running" not in done.stdout
+    assert not cockpit.left()
+
+
 def test_a_home_that_is_no_folder_is_refused_in_three_lines(cockpit: Cockpit) -> None:
     cockpit.home.write_text("")
     done = cockpit.run("up", "--once", *LOCAL)
