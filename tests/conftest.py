@@ -17,9 +17,23 @@ from celeryctl import logs, services
 from celeryctl.storage import database as db
 from celeryctl.storage import schema
 
+SERVERS = {"postgres_server", "valkey_server"}
 CLEAN = """TRUNCATE users, runs, misses, workers, sources, beats, rates, readings, dead_letters, reveals
   RESTART IDENTITY CASCADE;
 DELETE FROM datasets; DELETE FROM counts"""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Where other servers are named, what starts its own need not run once more."""
+    told = "run only what uses the servers that TEST_DATABASE_URL and TEST_REDIS_URL may name"
+    parser.addoption("--named-servers", action="store_true", help=told)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--named-servers"):
+        others = [item for item in items if SERVERS.isdisjoint(getattr(item, "fixturenames", ()))]
+        config.hook.pytest_deselected(items=others)
+        items[:] = [item for item in items if item not in others]
 
 
 @pytest.fixture(autouse=True)
