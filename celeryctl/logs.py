@@ -5,7 +5,7 @@ import logging
 import re
 import sys
 from datetime import UTC, datetime
-from typing import Literal, TextIO
+from typing import Any, Literal, TextIO
 
 Format = Literal["text", "json"]
 
@@ -33,7 +33,11 @@ CARD = re.compile(
     r"|(?<!\d)\d(?:[ -]?\d){12,18}(?!\d)",
     re.IGNORECASE,
 )
-CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")
+# What moves a cursor, ends a line, turns the direction of writing, cannot be seen, or cannot be written at all.
+CONTROL = re.compile(
+    r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]"
+    r"|[\U000e0000-\U000e007f]"
+)
 
 
 def mask(text: str) -> str:
@@ -52,12 +56,23 @@ def one_line(text: str) -> str:
     return CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
+def steering_none(text: str) -> str:
+    """The same for a text of several lines."""
+    return text if text.isprintable() else "\n".join(map(one_line, text.split("\n")))
+
+
+def as_json(document: object, **how: Any) -> str:
+    """JSON that may be shown on a terminal: no control character stands in it as itself."""
+    text = json.dumps(document, ensure_ascii=False, **how)
+    return CONTROL.sub(lambda found: found[0] if found[0] == "\n" else json.dumps(found[0])[1:-1], text)
+
+
 class TextFormatter(logging.Formatter):
     """``2026-01-31T12:00:00.000Z INFO    logger: message``; a traceback follows on lines of its own."""
 
     def format(self, record: logging.LogRecord) -> str:
         line = f"{_time(record)} {record.levelname:<7} {record.name}: {one_line(record.getMessage())}"
-        return mask("\n".join([line, *_traceback(self, record)]))
+        return mask("\n".join([line, *map(steering_none, _traceback(self, record))]))
 
 
 class JsonFormatter(logging.Formatter):
@@ -72,7 +87,7 @@ class JsonFormatter(logging.Formatter):
         }
         for traceback in _traceback(self, record):
             document["traceback"] = mask(traceback)
-        return json.dumps(document, ensure_ascii=False)
+        return as_json(document)
 
 
 def _time(record: logging.LogRecord) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import IO
 
 from celeryctl.errors import CeleryctlError
-from celeryctl.logs import mask, one_line
+from celeryctl.logs import mask, one_line, steering_none
 
 INTERRUPTED = 130
 PIPE_CLOSED = 141  # what a shell sees of a program that SIGPIPE ended, such as gh or git
@@ -48,7 +48,7 @@ def _unforeseen(exc: Exception, arguments: list[str]) -> CeleryctlError:
 
 def _tell(exc: CeleryctlError, arguments: list[str], *, debug: bool) -> int:
     if debug:
-        _write(mask("".join(traceback.format_exception(exc))))
+        _write(steering_none(mask("".join(traceback.format_exception(exc)))))
     cause = exc.__cause__
     why = exc.why or (f"{type(cause).__name__}: {cause}" if cause else type(exc).__doc__ or "")
     fix = exc.fix or f"celeryctl help {' '.join(word for word in arguments[:1] if not word.startswith('-'))}".rstrip()

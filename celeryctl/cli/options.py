@@ -1,9 +1,8 @@
 """What all commands share: the common options, where to print, and the settings."""
 
-import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -112,15 +111,21 @@ def notices() -> "Console":
 
 def _console(*, stderr: bool, quiet: bool) -> "Console":
     from rich.console import Console
+    from rich.segment import Segment
 
-    class Piped(Console):
+    class Ours(Console):
         def on_broken_pipe(self) -> None:
             """Leave it to the error boundary; Rich would exit at once with 1."""
             raise
 
+        def render(self, *args: Any, **kwargs: Any) -> "Iterator[Segment]":
+            """The last net: whatever a view has let through steers no terminal."""
+            for one in super().render(*args, **kwargs):
+                yield one if one.control else Segment(logs.steering_none(one.text), one.style)
+
     # Without a colour system there is no escape sequence at all; Rich's own no_color would leave bold and dim.
     plain = common.no_color or os.environ.get("NO_COLOR")
-    found = Piped(
+    found = Ours(
         stderr=stderr, quiet=quiet, color_system=None if plain else "auto", markup=False, highlight=False, emoji=False
     )
     if not found.is_terminal and "COLUMNS" not in os.environ:
@@ -138,12 +143,10 @@ def notice_once(*told: str) -> None:
 
 def print_json(document: Mapping[str, Any], *, line: bool = False) -> None:
     """Print one JSON document in UTF-8, or with ``line`` one line of a stream, whatever the locale says."""
-    text = json.dumps(
-        {"schema": 1, **document}, ensure_ascii=False, allow_nan=False, indent=None if line else 2, default=_jsonable
-    )
-    # A lone surrogate, as in an environment that is not UTF-8, becomes the JSON escape of itself.
+    indent = None if line else 2
+    text = logs.as_json({"schema": 1, **document}, allow_nan=False, indent=indent, default=_jsonable)
     sys.stdout.flush()
-    sys.stdout.buffer.write(f"{text}\n".encode("utf-8", "backslashreplace"))
+    sys.stdout.buffer.write(f"{text}\n".encode())
     sys.stdout.buffer.flush()
 
 

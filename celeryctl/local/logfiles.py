@@ -1,7 +1,6 @@
 """The log files of what `up` started: their last lines, and what is added to them."""
 
 import os
-import re
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -10,11 +9,9 @@ from typing import BinaryIO
 
 from celeryctl.errors import CeleryctlError, UsageError
 from celeryctl.home import translated
-from celeryctl.logs import mask
+from celeryctl.logs import mask, one_line
 
 POLL = 0.2  # seconds
-# Log files repeat what others have sent: none of it may steer a terminal.
-CONTROL = re.compile(r"[^\S\n\t ]|[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
 def log_file(home: Path, name: str) -> Path:
@@ -86,5 +83,5 @@ def _shown(file: Path, lines: Iterable[bytes]) -> Iterator[tuple[str, str]]:
 
 
 def shown(line: str) -> str:
-    """A line as it may be shown: no secrets, control characters written out."""
-    return CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), mask(line.rstrip("\n")))
+    """A line as it may be shown: no secrets; it repeats what others have sent, which steers no terminal."""
+    return one_line(mask(line.rstrip("\n")))

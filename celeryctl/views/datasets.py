@@ -5,6 +5,7 @@ from typing import Any
 from rich.table import Table
 
 from celeryctl.pipeline.context import Context
+from celeryctl.views.users import plain
 
 
 def as_json(context: Context) -> list[dict[str, Any]]:
@@ -30,5 +31,6 @@ def table(context: Context) -> Table:
     for name in ("data set", "every", "source", "from", "what it is"):
         found.add_column(name, overflow="fold")
     for one in as_json(context):
-        found.add_row(one["name"], f"{one['every_seconds']:g} s", one["source"], one["origin"], one["help"])
+        cells = (one["name"], f"{one['every_seconds']:g} s", one["source"], one["origin"], one["help"])
+        found.add_row(*map(plain, cells))
     return found

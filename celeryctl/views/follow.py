@@ -16,6 +16,7 @@ from celeryctl.settings import Settings, masked
 from celeryctl.storage.ledger import Run
 from celeryctl.views.progress import Progress
 from celeryctl.views.runs import STYLES, as_json
+from celeryctl.views.users import plain
 
 MORE = (
     ("celeryctl stats", "coverage, queue, workers, sources"),
@@ -52,7 +53,7 @@ class Lines:
             for reason in choice.silent:
                 self._say(f"!   {reason}", "yellow")
         for name, value in _places(settings, choice, names):
-            self._say(Text.assemble((f"  {name:<10}", "bold"), value))
+            self._say(Text.assemble((f"  {name:<10}", "bold"), plain(value)))
 
     def ready(self, seconds: float) -> None:
         """Broker, database and workers answer."""
@@ -115,7 +116,7 @@ class Lines:
             self._progress = None
 
     def _say(self, text: str | Text, style: str = "") -> None:
-        self._console.print(text if isinstance(text, Text) else Text(text, style), soft_wrap=True)
+        self._console.print(text if isinstance(text, Text) else plain(text, style), soft_wrap=True)
 
 
 def _places(settings: Settings, choice: Choice, names: list[str]) -> list[tuple[str, str]]:

@@ -8,6 +8,7 @@ from rich.text import Text
 
 from celeryctl.pipeline.keys import KeyState, Rotated
 from celeryctl.views.grid import Column, Grid
+from celeryctl.views.users import plain
 
 STYLES = {"encrypts": "green", "decrypts": "", "missing": "red", "foreign": "red"}
 
@@ -21,12 +22,12 @@ def table(states: Sequence[KeyState], database: str) -> Group:
     """One line for every key, and the command that helps most. ``database`` is whose values are counted."""
     tables = list(states[0].values) if states else []
     columns = [
-        Column("key", [Text(one.id or "none") for one in states]),
+        Column("key", [plain(one.id or "none") for one in states]),
         Column("use", [Text(one.use, STYLES[one.use]) for one in states]),
         *(Column(name, [Text(f"{one.values[name]:,}") for one in states], right=True) for name in tables),
     ]
     shown = Grid(columns) if states else Text("There is no key yet; it is made with the first card.")
-    return Group(Text(f"{database}\n", "dim"), shown, Text(f"\nNext: celeryctl {_next(states)}", "dim"))
+    return Group(plain(database, "dim"), Text(), shown, Text(f"\nNext: celeryctl {_next(states)}", "dim"))
 
 
 def _next(states: Sequence[KeyState]) -> str:

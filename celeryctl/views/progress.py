@@ -78,7 +78,7 @@ class _Rate(rich_progress.ProgressColumn):
 def _bars(console: Console) -> rich_progress.Progress:
     rate = () if console.width < NARROW else (_Rate(),)
     return rich_progress.Progress(
-        rich_progress.TextColumn("{task.description:<12}"),
+        rich_progress.TextColumn("{task.description:<12}", markup=False),
         rich_progress.BarColumn(bar_width=None),
         _Counts(),
         *rate,

@@ -162,5 +162,5 @@ def intents(found: Sequence[Intent]) -> Table:
         table.add_column(name, justify="right" if right else "left", overflow="fold")
     for intent in found:
         records, requests = ("all" if number is None else f"{number:,}" for number in (intent.records, intent.requests))
-        table.add_row(intent.dataset, records, requests, masked(intent.url))
+        table.add_row(*map(plain, (intent.dataset, records, requests, masked(intent.url))))
     return table
