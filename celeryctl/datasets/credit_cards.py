@@ -1,6 +1,6 @@
 """One credit card for every user, its number encrypted, drawn from Random Data API."""
 
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any
 
 from msgspec import Struct
@@ -25,16 +25,15 @@ class Record(Struct, rename="credit_{}".format):
 
 
 def to_row(record: Record) -> dict[str, Any]:
+    try:
+        date.fromisoformat(record.card_expiry_date or "2000-01-01")
+    except ValueError:
+        raise ValueError("expiry_date is no day of the calendar") from None
     return {"card_number": record.card_number, "card_type": record.card_type, "expiry_date": record.card_expiry_date}
 
 
 DATASET = Dataset(
-    name="credit_cards",
-    help="One credit card for every user.",
-    model=CreditCard,
-    record=Record,
-    to_row=to_row,
+    name="credit_cards", help="One credit card for every user.", model=CreditCard, record=Record, to_row=to_row,
     source=Source.draw("https://random-data-api.com/api/business_credit_card/random_card", size="size", most=100),
-    every=timedelta(minutes=15),
-    per="users",
-)
+    every=timedelta(minutes=15), per="users",
+)  # fmt: skip

@@ -1,8 +1,7 @@
 """Bytes from a source into rows, or into the reasons why a record cannot be one."""
 
-import json
 import re
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterator, Set
 from contextlib import suppress
 from dataclasses import replace
 from functools import cache
@@ -12,16 +11,18 @@ import msgspec
 import peewee
 
 from celeryctl.dataset import Dataset
-from celeryctl.errors import DatasetError, SourceError
-from celeryctl.logs import mask
+from celeryctl.errors import DatasetError
+from celeryctl.logs import mask, one_line
+from celeryctl.pipeline import values
+from celeryctl.pipeline.answer import FAULTS, checked, records
 from celeryctl.pipeline.rejection import Rejection, payload
 from celeryctl.storage.row import Row
 from celeryctl.storage.rows import columns
 
-# A string that is not UTF-8 comes out as UnicodeDecodeError, all else as msgspec's own.
-FAULTS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 # Where msgspec's own words repeat the value.
 QUOTED = re.compile(r"(Invalid (?:enum )?value) .*?(?= - at `|$)", re.DOTALL)
+READ, TOLD = 10_000, 300  # characters of an exception that are searched for secrets, and that are told
+LARGEST = 2**63 - 1  # what a bigint holds
 
 Result = tuple[Any, dict[str, Any]] | Rejection
 
@@ -34,16 +35,16 @@ def decode(dataset: Dataset, body: bytes) -> list[Result]:
     if body.lstrip()[:1] == b"{":
         body = b"[" + body + b"]"
     with suppress(*FAULTS):
-        records = _decoder(dataset.record).decode(body)
-        if rows := _rows(dataset, records):
-            return list(zip(records, rows, strict=True))
-    return [_one(dataset, raw) for raw in _raws(dataset, body)]
+        found = checked(dataset, _decoder(dataset.record).decode(body))
+        if rows := _rows(dataset, found):
+            return list(zip(found, rows, strict=True))
+    return [_one(dataset, raw) for raw in records(dataset, body)]
 
 
-def _rows(dataset: Dataset, records: list[Any]) -> list[dict[str, Any]] | None:
+def _rows(dataset: Dataset, found: list[Any]) -> list[dict[str, Any]] | None:
     """All rows at once; None where anything at all is wrong with any of them, which is then found out one by one."""
     try:
-        rows = [dataset.to_row(record) for record in records]
+        rows = [dataset.to_row(record) for record in found]
     except Exception:  # noqa: BLE001 - the author's code
         return None
     return rows if set(map(type, rows)) <= {dict} and _are_whole(dataset, rows) else None
@@ -51,41 +52,10 @@ def _rows(dataset: Dataset, records: list[Any]) -> list[dict[str, Any]] | None:
 
 def _are_whole(dataset: Dataset, rows: list[dict[str, Any]]) -> bool:
     """Whether all rows have the same columns, those that they must, and nothing wrong in any; column by column."""
-    found, must = columns(rows), _filled(dataset)
-    if not dataset.model._meta.fields.keys() >= found.keys() >= must or {len(found)} != {*map(len, rows)}:
+    found, must, fields = columns(rows), _filled(dataset), dataset.model._meta.fields
+    if not fields.keys() >= found.keys() >= must or {len(found)} != {*map(len, rows)}:
         return not rows
-    return not any(_is_faulty(values, must=name in must) for name, values in found.items())
-
-
-def _is_faulty(values: Sequence[Any], *, must: bool) -> bool:
-    """Whether one of a column's values holds a NUL character, or is missing where that ``must`` not be."""
-    try:
-        whole = "".join(values)
-    except TypeError:  # not only text
-        missing = must and (None in values or "" in values)
-        return missing or any(isinstance(value, str) and "\0" in value for value in values)
-    return "\0" in whole or (must and "" in values)
-
-
-def _raws(dataset: Dataset, body: bytes) -> list[msgspec.Raw]:
-    try:
-        return msgspec.json.decode(body, type=list[msgspec.Raw])
-    except FAULTS as exc:
-        again = _raws_again(body)
-        if again is None:
-            why = "it is nested too deeply" if isinstance(exc, RecursionError) else str(exc)
-            what = f"the source of {dataset.name} did not answer with a list of records"
-            raise SourceError(what, why=why, fix="celeryctl config show") from None
-        return again
-
-
-def _raws_again(body: bytes) -> list[msgspec.Raw] | None:
-    """The records of a list in which some hold what only a more lenient reader takes, such as half a character."""
-    try:
-        found = json.loads(body)
-    except (ValueError, RecursionError):
-        return None
-    return [msgspec.Raw(json.dumps(one).encode()) for one in found] if isinstance(found, list) else None
+    return all(values.are_sound(fields[name], column, must=name in must) for name, column in found.items())
 
 
 def _one(dataset: Dataset, raw: msgspec.Raw) -> Result:
@@ -133,20 +103,20 @@ def _fields(dataset: Dataset, found: dict[str, Any]) -> tuple[dict[str, Any], li
     return good, reasons
 
 
-def _told(exc: Exception, values: Any) -> str:
+def _told(exc: Exception, known: Any) -> str:
     """What an exception says, without the values that it repeats: they may be anything, a card number too."""
-    text = QUOTED.sub(r"\1", str(exc))
-    for value in sorted((str(one) for one in values if isinstance(one, str | int)), key=len, reverse=True):
+    text = QUOTED.sub(r"\1", str(exc)[:READ])
+    for value in sorted((str(one) for one in known if isinstance(one, str | int)), key=len, reverse=True):
         if len(value) > 2:
             text = text.replace(value, "…")
-    return mask(text)
+    return one_line(mask(text))[:TOLD]
 
 
 def usable(key: object) -> int | None:
     """An id by which a record can be known: a number, also where it is spelt as text."""
     if isinstance(key, str) and re.fullmatch(r"\d{1,18}", key, re.ASCII):
         return int(key)
-    return key if isinstance(key, int) and not isinstance(key, bool) else None
+    return key if isinstance(key, int) and not isinstance(key, bool) and abs(key) <= LARGEST else None
 
 
 def _row(dataset: Dataset, record: Any) -> Result:
@@ -179,9 +149,7 @@ def _faults(dataset: Dataset, row: dict[str, Any]) -> Iterator[str]:
     for name in _filled(dataset):
         if row.get(name, "") in (None, ""):
             yield f"{name} is missing or empty"
-    for name, value in row.items():
-        if isinstance(value, str) and "\0" in value:
-            yield f"{name} holds a NUL character"
+    yield from values.faults(dataset.model, row)
 
 
 @cache

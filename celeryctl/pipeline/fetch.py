@@ -2,10 +2,9 @@
 
 from collections.abc import Iterator, Sequence
 
-import msgspec
-
 from celeryctl.dataset import Dataset
 from celeryctl.errors import SourceError
+from celeryctl.pipeline.answer import members
 from celeryctl.pipeline.decode import Result, attribute, decode, usable
 from celeryctl.pipeline.page import Get
 from celeryctl.pipeline.rejection import Rejection
@@ -89,10 +88,7 @@ def _key(name: str, result: Result) -> int | None:
 
 def by_id(dataset: Dataset, body: bytes) -> Iterator[tuple[int, Result]]:
     """The answer is an object whose keys are the users' external ids; null means that there is none."""
-    try:
-        found = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
-    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
-        raise SourceError(f"the source of {dataset.name} did not answer with an object by id", why=str(exc)) from None
-    for key, raw in found.items():
-        if key.isdecimal() and bytes(raw) != b"null":
-            yield int(key), decode(dataset, b"[" + bytes(raw) + b"]")[0]
+    for key, raw in members(dataset, body, "an object by id").items():
+        number = usable(key)
+        if number is not None and bytes(raw) != b"null":
+            yield number, decode(dataset, b"[" + bytes(raw) + b"]")[0]

@@ -1,15 +1,19 @@
 """One page of a listing: asking for it and understanding it; and how far a listing has been followed."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
 
 from celeryctl.dataset import Dataset, Source
 from celeryctl.errors import SourceError
+from celeryctl.pipeline.answer import FAULTS, members
 from celeryctl.pipeline.decode import Result, decode
 
+PAGE = "a page and a cursor"
+# It goes into an address, for which servers have some kilobytes.
+Cursor = Annotated[str, msgspec.Meta(max_length=4096)] | Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)] | None
 Get = Callable[..., Any]  # (url, absent_ok=False) -> http.Answer
 
 
@@ -105,18 +109,16 @@ def total_of(answer: Any) -> int | None:
 def cursor_page(dataset: Dataset, body: bytes) -> tuple[list[Result], str | None]:
     """The records of an answer that is an object, and the cursor of the next page in it."""
     source = dataset.source
+    fields = members(dataset, body, PAGE)
     try:
-        fields = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
-        following = msgspec.json.decode(fields.get(source.next or "next", b"null"), type=str | int | None)
-    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
-        raise SourceError(
-            f"the source of {dataset.name} did not answer with a page and a cursor", why=str(exc)
-        ) from None
+        following = msgspec.json.decode(fields.get(source.next or "next", b"null"), type=Cursor)
+    except FAULTS as exc:
+        raise SourceError(f"the source of {dataset.name} did not answer with {PAGE}", why=str(exc)) from None
     items = source.items or "items"
     if fields and items not in fields:
         raise SourceError(f"the source of {dataset.name} did not answer with a page", why=f"it has no field {items!r}")
-    records = decode(dataset, bytes(fields.get(items, b"[]")))
-    return records, None if following in (None, "") else str(following)
+    results = decode(dataset, bytes(fields.get(items, b"[]")))
+    return results, None if following in (None, "") else str(following)
 
 
 def _same_host(url: str, link: str | None) -> str | None:

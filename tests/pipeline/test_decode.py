@@ -2,19 +2,24 @@
 
 import enum
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from typing import Any
 
 import msgspec
 import peewee
 import pytest
+from playhouse.postgres_ext import JSONField
 
 from celeryctl.dataset import Dataset
 from celeryctl.datasets import addresses, credit_cards, users
 from celeryctl.errors import DatasetError, SourceError
 from celeryctl.local.generate import CARD_NUMBERS
-from celeryctl.pipeline.decode import decode, required
+from celeryctl.pipeline import answer
+from celeryctl.pipeline.decode import TOLD, decode, required, usable
 from celeryctl.pipeline.rejection import Rejection
+from celeryctl.pipeline.values import LONGEST
 
 pytestmark = pytest.mark.unit
 
@@ -22,6 +27,16 @@ USERS, ADDRESSES, CARDS = users.DATASET, addresses.DATASET, credit_cards.DATASET
 GOOD = {"id": 1, "name": "n", "username": "u", "email": "e"}
 PLACE = {"building_number": "7", "street_name": "s", "city": "c", "state": "s", "country": "c", "zip": "01234"}
 LARGEST = 2**63 - 1
+EMPTY = """
+import resource
+from celeryctl.datasets import addresses
+from celeryctl.errors import SourceError
+from celeryctl.pipeline.decode import decode
+try:
+    decode(addresses.DATASET, b"[" + b"{}," * 5_592_404 + b"{}]")
+except SourceError:
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
 
 
 def rows(dataset: Dataset, *records: object) -> list[Any]:
@@ -162,6 +177,109 @@ def test_text_that_is_none_costs_one_record_only(bad: bytes) -> None:
 @pytest.mark.parametrize("one", [1, None, "x", [], True, 1.5])
 def test_what_is_no_object_is_rejected(one: object) -> None:
     assert rejection(USERS, one).reasons == (f"a record is an object, not {type(one).__name__}",)
+
+
+@pytest.mark.parametrize("bad", [b"NaN", b"1e400", b"-Infinity", b"9" * 5000], ids=lambda bad: bad.decode()[:9])
+def test_a_number_that_is_none_beside_half_a_character_costs_no_other_record(bad: bytes) -> None:
+    good = json.dumps(GOOD).encode()
+    found = decode(USERS, b'[{"id": ' + bad + b'}, {"name": "\\ud800", "x": "\xff"}, ' + good + b"]")
+    assert [isinstance(one, Rejection) for one in found] == [True, True, False]
+
+
+def test_what_is_ignored_may_hold_anything_that_can_be_read() -> None:
+    odd = b'[{"x": 1e400, "x": "\xff", "y": ' + b"[" * 500 + b"9" * 5000 + b"]" * 500 + b"}, "
+    assert not isinstance(decode(USERS, odd + json.dumps(GOOD).encode() + b"]")[1], Rejection)
+
+
+def test_of_a_field_that_comes_twice_the_last_one_counts() -> None:
+    (found,) = decode(USERS, b'{"id": 1, "id": 2, "name": "n", "username": "u", "email": "e", "name": "m"}')
+    assert not isinstance(found, Rejection)
+    assert (found[1]["external_id"], found[1]["name"]) == (2, "m")
+
+
+def test_a_text_is_as_long_as_its_column_takes() -> None:
+    class Town(peewee.Model):
+        city, country = peewee.CharField(max_length=3), peewee.TextField(null=True)
+
+    class Place(msgspec.Struct):
+        city: str
+        country: str | None = None
+
+    town = replace(ADDRESSES, record=Place, model=Town, to_row=msgspec.structs.asdict)
+    assert len(rows(town, {"city": "abc", "country": "x" * LONGEST}, {"city": "Bön"})) == 2
+    assert rejection(town, {"city": "abcd", "country": "é" * (LONGEST + 1)}).reasons == (
+        "city has more than 3 characters",
+        f"country has more than {LONGEST:,} characters",
+    )
+
+
+@pytest.mark.parametrize(("field", "good", "bad"), [
+    (peewee.SmallIntegerField(), -(2**15), 2**15),
+    (peewee.IntegerField(), 2**31 - 1, 2**31),
+    (peewee.BigIntegerField(), -(2**63), 2**63),
+    (peewee.FloatField(), 1e308, 10**400),
+    (JSONField(), {"a": ["x"]}, {"a": ["\0"]}),
+    (JSONField(), ["x" * 1000], ["x" * LONGEST]),
+    (JSONField(), [None], ["\ud800"]),
+    (peewee.TextField(), "ü", "\udfff"),
+])  # fmt: skip
+def test_what_the_column_does_not_take_costs_its_record_only(field: peewee.Field, good: object, bad: object) -> None:
+    """The whole batch would fail in the database."""
+
+    class Place(msgspec.Struct):
+        city: str
+
+    model = type("Town", (peewee.Model,), {"x": field, "field": None, "y": type(field)(null=True)})
+    town = replace(ADDRESSES, record=Place, model=model, to_row=lambda one: {"x": good, "y": bad if one.city else None})
+    found = decode(town, b'[{"city": ""}, {"city": "x"}]')
+    assert not isinstance(found[0], Rejection)
+    assert isinstance(found[1], Rejection)
+    assert found[1].reasons[-1].startswith("y ")
+
+
+def test_a_column_of_whole_numbers_is_looked_at_at_once() -> None:
+    found = decode(USERS, json.dumps([{**GOOD, "id": number} for number in (0, LARGEST)]).encode())
+    assert not any(isinstance(one, Rejection) for one in found)
+
+
+@pytest.mark.parametrize("day", ["2024-13-45", "2023-02-29", "0000-00-00", "tomorrow", "12/27", "2024-01-31T00:00:00"])
+def test_a_card_expires_on_a_day_that_there_is(day: str) -> None:
+    card = {"credit_card_number": CARD_NUMBERS[0], "credit_card_type": "visa", "credit_card_expiry_date": day}
+    assert rejection(CARDS, card).reasons == ("expiry_date is no day of the calendar",)
+    assert rows(CARDS, {**card, "credit_card_expiry_date": "2024-02-29"})[0]["expiry_date"] == "2024-02-29"
+
+
+@pytest.mark.parametrize("key", ["9" * 19, "-1", "٣", "1.0", "1\n"])
+def test_an_id_that_no_column_holds_is_none(key: str) -> None:
+    assert usable(key) is None
+    assert usable(LARGEST + 1) is None
+
+
+@pytest.mark.parametrize("one", ["{}", "1", '{"x": "\\ud800"}'])
+def test_more_records_than_anybody_asked_for_are_the_sources_fault(one: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(answer, "MOST", 100)
+    for dataset in (USERS, ADDRESSES):
+        assert len(decode(dataset, f"[{','.join([one] * 100)}]".encode())) == 100
+        with pytest.raises(SourceError, match="101 records in one answer; 100 are the most"):
+            decode(dataset, f"[{','.join([one] * 101)}]".encode())
+
+
+@pytest.mark.slow
+def test_an_answer_of_nothing_but_records_takes_no_more_than_a_gigabyte() -> None:
+    """As many as HTTP_MAX_BYTES has room for; they took 4.7 GB."""
+    done = subprocess.run([sys.executable, "-c", EMPTY], capture_output=True, text=True, check=True, timeout=60)
+    assert int(done.stdout) < 2**20 * (1 if sys.platform == "linux" else 1024)
+
+
+def test_a_reason_is_one_short_line_whatever_the_record_holds() -> None:
+    class Strict(msgspec.Struct, forbid_unknown_fields=True):
+        city: str
+
+    for name in ("\x1b[31m\0\n\u202e", "x" * 10**6, CARD_NUMBERS[0]):
+        reason = rejection(declared(Strict), {"city": "c", name: 1}).reasons[0]
+        assert len(reason) <= TOLD
+        assert reason.isprintable()
+        assert CARD_NUMBERS[0] not in reason
 
 
 def test_reasons_never_hold_values() -> None:
