@@ -98,6 +98,23 @@ def test_a_message_stays_on_its_line(capsys: pytest.CaptureFixture[str]) -> None
 
 
 @pytest.mark.parametrize("form", ["text", "json"])
+def test_neither_messages_nor_tracebacks_steer_a_terminal(
+    capsys: pytest.CaptureFixture[str], form: logs.Format
+) -> None:
+    steering = "a\x1b[2J\x9b\x7f\u202e\u200b\u2028\U000e0041b"
+    logs.configure("ERROR", form)
+    try:
+        raise ValueError(steering)  # noqa: TRY301 - it is the message that counts
+    except ValueError:
+        logging.getLogger("a").exception(steering)
+    told = capsys.readouterr().err
+    assert all(line.isprintable() for line in told.splitlines())
+    assert told.lower().count("\\u202e") >= 2
+    if form == "json":
+        assert json.loads(told)["message"] == steering
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
 def test_tracebacks_are_masked_too(capsys: pytest.CaptureFixture[str], form: logs.Format) -> None:
     logs.configure("ERROR", form)
     try:

@@ -125,3 +125,11 @@ def test_the_stats_are_left_to_their_own_view() -> None:
     told = Told()
     told.lines.stats({"total_users": 1})
     assert (told.shown, told.text) == ([{"total_users": 1}], "")
+
+
+def test_what_a_source_says_steers_nothing() -> None:
+    told = Told()
+    told.lines.finished(ended(status="failed", error="\x1b[2J\u202ea\x9b"), None)
+    told.lines.away(DatabaseUnreachableError("gone\x1b[2J"))
+    assert told.text.count("\N{REPLACEMENT CHARACTER}") == 4
+    assert all(line.isprintable() for line in told.text.splitlines())
