@@ -1,11 +1,15 @@
 """The client against a real server on loopback that misbehaves."""
 
+import contextlib
+import errno
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from email.utils import formatdate
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +22,25 @@ from celeryctl.http import Answer, Client, Meter, RateBudget
 pytestmark = pytest.mark.integration
 
 GOOD = Reply.json([{"id": 1}])
+# Where two libraries read a URL differently, the one that checks may see another host than the one that connects.
+HOW_TO_LEAD_AWAY = [
+    "//{there}/users",
+    "http://{there}/users",
+    "http://127.0.0.1:{port}/users",
+    "http://{there}\\@{here}/users",
+    "http://{there}\\\\@{here}/users",
+    "http://{there}#@{here}/users",
+    "http://{there}?@{here}/users",
+    "http://{here}@{there}/users",
+    "http://me:pw@{here}/users",
+    "http://127.0.0.2\\.127.0.0.1:{port}/users",
+    "http://{here}:{port}/users",
+    "https:{there}/users",
+]
+PRIVATE_HOSTS = [
+    *("127.0.0.1", "localhost", "localhost.", "LOCALHOST", "2130706433", "0x7f000001", "0177.0.0.1", "0x7f.1", "127.1"),
+    *("0.0.0.0", "0", "[::1]", "[::]", "[::ffff:127.0.0.1]", "[::ffff:7f00:1]", "[::127.0.0.1]", "[64:ff9b::7f00:1]"),
+]
 Ask = Callable[..., Answer]
 
 
@@ -270,6 +293,16 @@ def test_a_redirect_to_another_host_is_refused(ask: Ask, server: FaultServer) ->
         assert not other.requests
 
 
+@pytest.mark.parametrize("how", HOW_TO_LEAD_AWAY)
+def test_a_redirect_leads_no_authorization_away_however_it_is_written(ask: Ask, server: FaultServer, how: str) -> None:
+    with FaultServer(host="127.0.0.2") as other:
+        target = how.format(here=f"127.0.0.1:{server.port}", there=f"127.0.0.2:{other.port}", port=other.port)
+        with pytest.raises(SourceError):
+            ask(Reply.redirect(target), authorization="Bearer geheimnis")
+        assert not other.requests
+    assert [request.path for request in server.requests] == ["/users"]
+
+
 def test_redirects_in_a_circle_end(ask: Ask, meter: Meter) -> None:
     with pytest.raises(SourceError, match="more than 5 redirects"):
         ask(Reply.redirect("/users"))
@@ -303,7 +336,26 @@ def test_a_certificate_that_nobody_signed_is_refused_at_once(meter: Meter) -> No
         assert (server.requests, meter.requests) == ([], 0)
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "2130706433", "[::ffff:127.0.0.1]"])
+def test_neither_certificates_nor_passwords_come_from_the_environment(
+    ask: Ask, server: FaultServer, meter: Meter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login me password geheim\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    ask(GOOD)
+    assert "authorization" not in server.requests[0].headers
+    with FaultServer(tls=True) as signed_by_itself:
+        bundle = tmp_path / "bundle.pem"
+        bundle.write_text(ssl.get_server_certificate(("127.0.0.1", signed_by_itself.port)))
+        for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
+            monkeypatch.setenv(name, str(bundle))
+        client = Client(sources={}, allow_private=True)
+        with pytest.raises(SourceError, match="cannot be trusted"):
+            client.get(signed_by_itself.url + "/users", source="users", meter=meter)
+        client.close()
+        assert signed_by_itself.requests == []
+
+
+@pytest.mark.parametrize("host", PRIVATE_HOSTS)
 def test_private_addresses_are_refused_unless_allowed(server: FaultServer, meter: Meter, host: str) -> None:
     client = Client(sources={})
     with pytest.raises(SourceError, match="lies on a private address") as caught:
@@ -313,20 +365,55 @@ def test_private_addresses_are_refused_unless_allowed(server: FaultServer, meter
     assert not server.requests
 
 
-def test_a_name_that_changes_its_address_between_check_and_connection_is_refused(
+def test_what_is_connected_to_is_the_address_that_was_looked_at(
     server: FaultServer, meter: Meter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    answers = ["93.184.216.34", "127.0.0.1"]
+    asked, answers = [], ["93.184.216.34", "127.0.0.1"]
 
     def rebind(host: str, port: int, *_: Any, **__: Any) -> Any:
+        asked.append(host)
+        if host == "93.184.216.34":
+            raise OSError(errno.ENETUNREACH, "Network is unreachable")
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (answers.pop(0), port))]
 
     monkeypatch.setattr(socket, "getaddrinfo", rebind)
-    client = Client(sources={})
+    client = Client(sources={}, max_tries=1)
+    with pytest.raises(SourceUnreachableError, match="no connection in time"):
+        client.get(f"http://rebind.example:{server.port}/users", source="users", meter=meter)
     with pytest.raises(SourceError, match=r"127\.0\.0\.1 is not an address of the open internet"):
         client.get(f"http://rebind.example:{server.port}/users", source="users", meter=meter)
     client.close()
-    assert (answers, server.requests) == ([], [])
+    assert asked == ["rebind.example", "93.184.216.34", "rebind.example"]
+    assert server.requests == []
+
+
+def test_the_total_time_out_holds_however_many_addresses_a_name_has(
+    meter: Meter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual = socket.getaddrinfo
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as deaf, contextlib.ExitStack() as waiting:
+        place = deaf.getsockname()[:2]
+        for _ in range(4):  # what does not fit in is not answered
+            waiting.enter_context(contextlib.closing(connecting(place)))
+        several = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", place)] * 100
+        monkeypatch.setattr(
+            socket, "getaddrinfo", lambda *asked, **how: several if asked[0] == "many" else usual(*asked, **how)
+        )
+        client = Client(sources={}, allow_private=True, connect_timeout=0.3, total_timeout=1, max_tries=1)
+        began = time.monotonic()
+        with pytest.raises(SourceUnreachableError, match="no connection in time"):
+            client.get(f"http://many:{place[1]}/", source="users", meter=meter)
+        client.close()
+    assert time.monotonic() - began < 15  # all of them would take 30
+
+
+def connecting(place: tuple[str, int]) -> socket.socket:
+    """A connection under way."""
+    sock = socket.socket()
+    sock.setblocking(False)
+    with contextlib.suppress(BlockingIOError):
+        sock.connect(place)
+    return sock
 
 
 @pytest.mark.parametrize("url", ["ftp://127.0.0.1/", "http:///users", "http://[::1/", "http://h:99999/", "users"])

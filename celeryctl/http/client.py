@@ -132,9 +132,9 @@ class Client:
                     call.meter.count_answer(time.monotonic() - began)
                     return answer
             target = urljoin(url, target)
-            self._transport.prepare(target, call.source)
-            if not same_site(url, target):
-                raise refusal(call.source, "redirects elsewhere", f"{site(url)} to {site(target)}; not followed")
+            here, there = (str(self._transport.prepare(one, call.source).url) for one in (url, target))
+            if not same_site(here, there):
+                raise refusal(call.source, "redirects elsewhere", f"{site(here)} to {site(there)}; not followed")
             url = target
         raise refusal(call.source, "redirects without end", f"{site(url)}: more than {REDIRECTS} redirects")
 

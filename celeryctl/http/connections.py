@@ -22,12 +22,16 @@ from urllib3.connectionpool import (  # type: ignore[attr-defined]
     HTTPSConnection,
     HTTPSConnectionPool,
 )
+from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 from urllib3.response import HTTPResponse
 from urllib3.util import Timeout
 
 from celeryctl.errors import SourceError
 
 NAT64 = ipaddress.ip_network("64:ff9b::/96")
+GLOBAL = ipaddress.ip_network("2000::/3")  # all that was ever given out of IPv6
+# For protocols and documentation; older Pythons do not know.
+RESERVED = (ipaddress.ip_network("192.0.0.0/24"), ipaddress.ip_network("3fff::/20"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +61,10 @@ def is_public(address: str) -> bool:
         inner = ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)
         if inner is None and ip in NAT64:
             inner = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
+        if inner is None and ip not in GLOBAL:
+            return False
         ip = inner or ip
-    return ip.is_global and not ip.is_multicast
+    return ip.is_global and not ip.is_multicast and not any(ip in network for network in RESERVED)
 
 
 def refuse_private(host: str, addresses: Iterable[str]) -> None:
@@ -107,19 +113,34 @@ class _GuardedConnection(HTTPConnection):
     response_class = _TimedResponse
 
     def _new_conn(self) -> socket.socket:
-        if _terms.get().allow_private:
-            return super()._new_conn()
-        with contextlib.suppress(socket.gaierror):  # then connecting fails likewise, and says so
-            found = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
-            refuse_private(self.host, (str(entry[4][0]) for entry in found))
-        sock = super()._new_conn()
+        name, timeout = self.host, self.timeout
         try:
-            # The name may have been given another address between the two look-ups.
-            refuse_private(self.host, [sock.getpeername()[0]])
-        except BaseException:
-            sock.close()
-            raise
-        return sock
+            found = socket.getaddrinfo(name, self.port, type=socket.SOCK_STREAM)
+        except (socket.gaierror, UnicodeError):
+            return super()._new_conn()  # fails likewise, and says so
+        addresses = [str(entry[4][0]) for entry in found]
+        if not _terms.get().allow_private:
+            refuse_private(name, addresses)
+        try:
+            return self._first(addresses)
+        finally:
+            self.host, self.timeout = name, timeout
+
+    def _first(self, addresses: Iterable[str]) -> socket.socket:
+        """A connection to the first that answers.
+
+        Not by name: another look-up could give other addresses. One by one: urllib3 gives each the whole time-out.
+        """
+        for address in addresses:
+            left = _terms.get().until - time.monotonic()
+            self.host, self.timeout = address, min(self.timeout or left, max(left, 0.001))
+            try:
+                return super()._new_conn()
+            except (ConnectTimeoutError, NewConnectionError) as exc:
+                error = exc
+                if left <= 0:
+                    break
+        raise error
 
 
 class _GuardedTLSConnection(_GuardedConnection, HTTPSConnection):

@@ -58,15 +58,26 @@ class Transport:
         self._adapter.close()
 
     def _prepare(self, url: str, source: str) -> requests.PreparedRequest:
-        """The request, which may be sent any number of times. Raises SourceError for what cannot be asked."""
-        self.check(url, source)
+        """The request, which may be sent any number of times.
+
+        Raises SourceError for what cannot be asked, or leads away from the server that is set for the source.
+        """
+        self._check(url, source)
+        origin = self.sources.get(source)
         try:
-            return self._session.prepare_request(requests.Request("GET", url, headers=self._headers(source)))
+            request = self._session.prepare_request(requests.Request("GET", url, headers=self._headers(source)))
+            # Both as they are sent: where a backslash stands before an @, the libraries read different hosts.
+            own = requests.Request("GET", origin.url if origin else url).prepare().url
         except requests.RequestException as exc:
             raise translate(exc, source=source, url=url) from exc
+        asked, set_for_it = str(request.url), str(own)
+        if not same_site(set_for_it, asked):
+            why = f"{site(asked)} in place of {site(set_for_it)}; not followed"
+            raise refusal(source, "names another server", why)
+        return request
 
-    def check(self, url: str, source: str) -> None:
-        """Raise SourceError for a URL that is none, or that leads away from the server that is set for the source."""
+    def _check(self, url: str, source: str) -> None:
+        """Raise SourceError for a URL that is none."""
         try:
             parts = urlsplit(url)
             known = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
@@ -74,9 +85,9 @@ class Transport:
             known = False
         if not known:
             raise refusal(source, "cannot be asked", "its URL is not an http or https URL")
-        origin = self.sources.get(source)
-        if origin and not same_site(origin.url, url):
-            raise refusal(source, "names another server", f"{site(url)} in place of {site(origin.url)}; not followed")
+        if "@" in parts.netloc:
+            # They would take the place of the source's own Authorization.
+            raise refusal(source, "cannot be asked", f"its URL names a user at {site(url)}")
 
     def send(self, url: str, *, source: str, until: float, left: float, meter: Meter) -> HTTPResponse:
         """The head of the answer. ``until`` is the deadline on time.monotonic(), ``left`` the seconds to it."""
