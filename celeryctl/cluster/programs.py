@@ -11,7 +11,7 @@ from celeryctl.datasets import further
 from celeryctl.errors import CeleryctlError
 from celeryctl.pipeline import keys
 from celeryctl.pipeline.context import Context
-from celeryctl.settings import Settings
+from celeryctl.settings import Settings, without_secrets
 from celeryctl.storage import schema
 from celeryctl.storage.database import close
 
@@ -31,17 +31,22 @@ def become_beat(arguments: Sequence[str], context: Context, tell: Callable[[str]
     _become("beat", [*_log_level(arguments, context.settings), *arguments])
 
 
-def become_flower(arguments: Sequence[str], context: Context) -> NoReturn:
-    """Become Flower, on loopback unless there is a password."""
+def become_flower(arguments: Sequence[str], context: Context, tell: Callable[[str], None]) -> NoReturn:
+    """Become Flower, on loopback unless there is a password. ``tell`` hears what is ignored."""
     settings = context.settings
     settings.require_flower_auth()
     if find_spec("flower") is None:
         raise CeleryctlError("Flower is not installed", why="it is an extra", fix="pip install 'celeryctl[flower]'")
     check(settings)
+    without_secrets(os.environ, keep=("REDIS_URL",))
     if settings.flower_basic_auth:
         # On the command line every user of the machine could read it.
         os.environ["FLOWER_BASIC_AUTH"] = str(settings.flower_basic_auth)
-    _become("flower", [f"--address={settings.flower_host}", f"--port={settings.flower_port}", *arguments])
+    if os.environ.pop("FLOWER_UNAUTHENTICATED_API", None) and not settings.flower_basic_auth:
+        tell("FLOWER_UNAUTHENTICATED_API is ignored: any web page could then stop workers; set FLOWER_BASIC_AUTH")
+    # Flower would run a flowerconfig.py of this folder, whoever has put it there.
+    conf = [] if os.environ.get("FLOWER_CONF") else [f"--conf={os.devnull}"]
+    _become("flower", [f"--address={settings.flower_host}", f"--port={settings.flower_port}", *conf, *arguments])
 
 
 def _ready(program: str, context: Context, tell: Callable[[str], None]) -> None:
@@ -63,5 +68,6 @@ def _log_level(arguments: Sequence[str], settings: Settings) -> list[str]:
 
 
 def _become(program: str, arguments: Sequence[str]) -> NoReturn:
-    # -P: `python -m` would put this folder first on sys.path, and inside the package `celery` is our own module.
-    os.execv(sys.executable, [sys.executable, "-P", "-m", "celery", "-A", "celeryctl", program, *arguments])  # noqa: S606
+    # -P: `python -m` would put this folder first on sys.path, and what lies there may be anybody's.
+    command = [sys.executable, "-P", "-m", "celeryctl.cluster", "-A", "celeryctl", program, *arguments]
+    os.execv(sys.executable, command)  # noqa: S606 - becoming Celery is the purpose

@@ -17,6 +17,7 @@ from celeryctl.errors import CeleryctlError
 from celeryctl.local.gate import gated
 from celeryctl.local.logfiles import log_file, open_log
 from celeryctl.local.restarts import Kept
+from celeryctl.settings import without_secrets
 
 GRACE = 10.0  # seconds that a child has to finish what it is doing
 DEATH_WITHIN = 5.0
@@ -62,7 +63,10 @@ class Children:
 
     def start(self, name: str, *arguments: str) -> Child:
         """Start ``celeryctl`` with these arguments; its output goes to ``logs/NAME.log``."""
-        return launch(self._home, name, arguments, self.environ, self._note)
+        environ = dict(self.environ)
+        if name == "api":
+            without_secrets(environ)  # it answers strangers, and works with none of them
+        return launch(self._home, name, arguments, environ, self._note)
 
     def _note(self, child: Child) -> None:
         self._children[child.name] = child

@@ -4,7 +4,7 @@ from celeryctl.settings.environment import Environment, Origin
 from celeryctl.settings.keys import add_key, home_keys, new_key
 from celeryctl.settings.model import Settings, SourceSettings, load
 from celeryctl.settings.parse import parse_duration, parse_rate, parse_size
-from celeryctl.settings.secret import Secret, masked
+from celeryctl.settings.secret import Secret, masked, without_secrets
 from celeryctl.settings.table import SETTINGS, Setting, SourceDefaults, declared, example
 
 __all__ = [
@@ -26,4 +26,5 @@ __all__ = [
     "parse_duration",
     "parse_rate",
     "parse_size",
+    "without_secrets",
 ]

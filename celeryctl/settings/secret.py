@@ -1,5 +1,7 @@
 """Values that must not be read over a shoulder."""
 
+from collections.abc import Collection, MutableMapping
+
 from celeryctl.logs import HIDDEN, mask
 
 
@@ -21,3 +23,11 @@ def masked(value: str) -> str:
 def hidden(value: str) -> str:  # noqa: ARG001 - takes the place of `masked`
     """Nothing of the value."""
     return HIDDEN
+
+
+def without_secrets(environ: MutableMapping[str, str], *, keep: Collection[str] = ()) -> None:
+    """Take out of an environment what holds a secret and whom it is for has no use of, but what is to ``keep``."""
+    named = {"DATABASE_URL", "REDIS_URL", "CARD_ENCRYPTION_KEYS", "FLOWER_BASIC_AUTH"}
+    for name in [one for one in environ if one in named or one.endswith("_AUTHORIZATION")]:
+        if name not in keep:
+            del environ[name]

@@ -96,10 +96,25 @@ def test_a_worker_becomes_celerys_process_with_the_options_that_were_typed(
     with process(words, tmp_path / "log", settings(database_url, redis_url, tmp_path)) as worker:
         eventually(lambda: "mine@" in worker.text and ".> aside" in worker.text)
         line = psutil.Process(worker.pid).cmdline()
-        assert line[1:7] == ["-P", "-m", "celery", "-A", "celeryctl", "worker"]
+        assert line[1:7] == ["-P", "-m", "celeryctl.cluster", "-A", "celeryctl", "worker"]
         assert line[-7:] == words[2:]
         assert not [word for word in line if "postgres" in word or "redis:" in word]
         assert "--loglevel=INFO" not in line
+
+
+@pytest.mark.parametrize("program", ["worker", "beat", "flower"])
+def test_nothing_that_lies_in_the_folder_is_run(
+    program: str, database_url: str, redis_url: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "anybodys"
+    folder.mkdir()
+    run_it = f"open({str(tmp_path / 'was run')!r}, 'a').write(__file__)"
+    for name in ("celeryctl", "celery", "kombu", "redis", "tornado", "humanize", "celeryconfig", "flowerconfig"):
+        (folder / f"{name}.py").write_text(run_it)
+    variables = settings(database_url, redis_url, tmp_path, FLOWER_PORT=str(free_port()))
+    with process(["celeryctl", program], tmp_path / "log", variables, folder) as started:
+        started.assert_says({"worker": " ready.", "beat": "beat: Starting", "flower": "Visit me at"}[program])
+    assert not (tmp_path / "was run").exists()
 
 
 def test_flower_beyond_loopback_is_refused_without_a_password(redis_url: str, tmp_path: Path) -> None:

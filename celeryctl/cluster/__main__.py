@@ -1,0 +1,24 @@
+"""Celery's own program, with our app loaded before Celery looks for it.
+
+Celery puts the folder that it was called in first on sys.path while it loads an app by its name: what lies there would
+be taken for any module that is not loaded yet.
+"""
+
+import sys
+from importlib import import_module
+
+from celery import maybe_patch_concurrency
+
+
+def main() -> int:
+    """Parse and run; Celery itself says how it ended."""
+    # Before anything is loaded that opens connections: a pool of greenlets needs others.
+    maybe_patch_concurrency()
+    import_module("celeryctl.celery")
+    from celery.bin.celery import main as celery
+
+    return celery()  # type: ignore[no-any-return]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
