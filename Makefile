@@ -30,7 +30,7 @@ if sys.platform != "darwin" and platform.libc_ver()[0] != "glibc":
 endef
 export advice
 
-.PHONY: run test test-all lint bench chaos cassettes pictures readme sbom lock help
+.PHONY: run test test-all lint bench chaos cassettes pictures readme audit sbom lock help
 
 run: .venv/.run ## start the whole cluster here: broker, database, workers, schedule (options: make run ARGS="--flower")
 	@exec $(BIN)/celeryctl up $(ARGS)
@@ -41,11 +41,13 @@ test: .venv/.dev ## run the tests but for the slow ones, with coverage
 test-all: .venv/.dev ## run all tests
 	@$(BIN)/pytest -n 4 --dist worksteal
 
-lint: .venv/.dev ## check style, types, layers, and that the README is up to date; says nothing when all is well
+lint: .venv/.dev ## check style, types, layers, secrets, and that the README is up to date; says nothing when all is well
 	@$(call quietly,$(BIN)/ruff check)
 	@$(call quietly,$(BIN)/ruff format --check)
 	@$(call quietly,$(BIN)/mypy)
 	@$(call quietly,$(BIN)/lint-imports)
+	@$(call quietly,$(BIN)/bandit --quiet -c pyproject.toml -r celeryctl benchmarks docs)
+	@$(call quietly,$(BIN)/python tests/leaks.py)
 	@$(call quietly,$(BIN)/python docs/generate.py --check)
 
 bench: .venv/.dev ## measure speed, memory and database time, and write benchmarks/results.md (try it: make bench ARGS="--quick")
@@ -63,8 +65,15 @@ pictures: .venv/.dev ## draw the README's picture of the terminal again
 readme: .venv/.dev ## write the README's generated parts again
 	@$(BIN)/python docs/generate.py
 
+# --strict: what PyPI was not reached for would pass as if nothing were known about it.
+audit: .venv/.tools ## look up known vulnerabilities of everything that is locked; needs the internet
+	@for lock in requirements*.lock; do \
+	  .venv/tools/bin/pip-audit --strict --disable-pip --require-hashes --progress-spinner off -r "$$lock" || \
+	    { echo "$$lock: something is vulnerable, or pypi.org could not be reached" >&2; exit 1; }; \
+	done
+
 # From an environment that holds what is shipped and nothing else.
-sbom: .venv/tools/bin/cyclonedx-py ## list everything that is shipped, as CycloneDX, in sbom.json
+sbom: .venv/.tools ## list everything that is shipped, as CycloneDX, in sbom.json
 	@$(BIN)/python -m venv --clear .venv/shipped
 	@.venv/shipped/bin/python -m pip --quiet --quiet install --require-hashes -r requirements.lock
 	@.venv/tools/bin/cyclonedx-py environment --pyproject pyproject.toml --mc-type application \
@@ -72,11 +81,12 @@ sbom: .venv/tools/bin/cyclonedx-py ## list everything that is shipped, as Cyclon
 
 # With their extras: where the lock names none, pip 23 takes the newest version for what asks for one, not the pinned.
 UV_COMPILE = .venv/tools/bin/uv pip compile --quiet --no-config --universal --python-version 3.11 --generate-hashes \
-  --no-strip-extras --no-annotate --custom-compile-command "make lock" --group build --upgrade pyproject.toml
+  --no-strip-extras --no-annotate --custom-compile-command "make lock" --upgrade
 
-lock: .venv/tools/bin/uv ## pin the newest versions that pyproject.toml allows, for every Python and system
-	@$(UV_COMPILE) --extra dev -o requirements-dev.lock
-	@$(UV_COMPILE) --extra flower --extra local -c requirements-dev.lock -o requirements.lock
+lock: .venv/.tools ## pin the newest versions that pyproject.toml allows, for every Python and system
+	@$(UV_COMPILE) --group build pyproject.toml --extra dev -o requirements-dev.lock
+	@$(UV_COMPILE) --group build pyproject.toml --extra flower --extra local -c requirements-dev.lock -o requirements.lock
+	@$(UV_COMPILE) --group pyproject.toml:tools -o requirements-tools.lock
 
 help: ## list these targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -104,7 +114,7 @@ endif
 .venv/.dev: requirements-dev.lock pyproject.toml .venv/.folder
 	$(install)
 
-# Tools with dependencies of their own, which would bend the locked versions.
-.venv/tools/bin/uv .venv/tools/bin/cyclonedx-py: .venv/.folder
+.venv/.tools: requirements-tools.lock .venv/.folder
 	@$(BIN)/python -m venv --clear .venv/tools
-	@.venv/tools/bin/python -m pip --quiet --quiet install "cyclonedx-bom>=7,<8" "uv>=0.9"
+	@.venv/tools/bin/python -m pip --quiet --quiet install --require-hashes -r $<
+	@touch $@

@@ -31,7 +31,7 @@ def checkout(tmp_path: Path) -> Path:
     folder = tmp_path / "a folder with spaces"
     binaries = folder / ".venv" / "bin"
     binaries.mkdir(parents=True)
-    for name in ("Makefile", "pyproject.toml", "requirements.lock", "requirements-dev.lock"):
+    for name in ("Makefile", "pyproject.toml", "requirements.lock", "requirements-dev.lock", "requirements-tools.lock"):
         shutil.copy(ROOT / name, folder)
     (binaries / "python").symlink_to(sys.executable)
     (folder / "stub.py").write_text(STUB)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -17,6 +18,9 @@ LOCKS = {
     "requirements.lock": ("local", "flower"),
     "requirements-dev.lock": ("local", "flower", "test", "dev"),
 }
+TOOLS = "requirements-tools.lock"
+# Below these, versions have vulnerabilities that are known and that we would be open to.
+FLOORS = {"flower": "2.1", "requests": "2.33", "urllib3": "2.7", "redis": "6.4"}
 CACHES = {"__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache"}
 
 
@@ -52,10 +56,10 @@ def test_requirements_txt_installs_the_package_itself() -> None:
 
 
 @pytest.mark.unit
-@pytest.mark.parametrize("lock", LOCKS)
+@pytest.mark.parametrize("lock", [*LOCKS, TOOLS])
 def test_a_lock_names_hashes_and_neither_hosts_nor_paths(lock: str) -> None:
     lines = [line for line in (ROOT / lock).read_text().splitlines() if not line.startswith("#")]
-    pin = re.compile(r"[a-z0-9][a-z0-9-]*(\[[a-z,]+\])?==[0-9a-z.]+( ; [\w .'<>=!()]+)? \\")
+    pin = re.compile(r"[a-z0-9][a-z0-9-]*(\[[a-z,-]+\])?==[0-9a-z.]+( ; [\w .'<>=!()]+)? \\")
     digest = re.compile(r"    --hash=sha256:[0-9a-f]{64}( \\)?")
     assert [line for line in lines if not pin.fullmatch(line) and not digest.fullmatch(line)] == []
     # A line that does not go on is the last hash of its pin, so every pin has one.
@@ -72,6 +76,36 @@ def test_a_lock_holds_what_pyproject_asks_for(lock: str, extras: tuple[str, ...]
         if not requirement.specifier.contains(pinned.get(canonicalize_name(requirement.name), "0"))
     ]
     assert unmet == [], "run: make lock"
+
+
+@pytest.mark.unit
+def test_the_tools_that_are_locked_are_those_asked_for() -> None:
+    pinned = {pin.name: str(pin.specifier).removeprefix("==") for pin in pins(TOOLS)}
+    asked = [Requirement(line) for line in PROJECT["dependency-groups"]["tools"]]
+    assert [str(one) for one in asked if not one.specifier.contains(pinned.get(one.name, "0"))] == [], "run: make lock"
+
+
+@pytest.mark.unit
+@pytest.mark.parametrize("script", ["Makefile", "Dockerfile", ".ci/run"])
+def test_whatever_is_installed_is_checked_against_hashes_or_comes_from_here(script: str) -> None:
+    text = (ROOT / script).read_text().replace("\\\n", " ")
+    calls = [line.strip() for line in text.splitlines() if re.search(r"(pip|\(PIP\))\s.*\binstall\b", line)]
+    assert calls
+    checked = re.compile(r"install .*--require-hashes -r (\$<|requirements(-dev)?\.lock)")
+    ours = re.compile(r"install .*--no-deps --no-build-isolation (-e|--editable)? ?\.(\s|$)")
+    assert [call for call in calls if not checked.search(call) and not ours.search(call)] == []
+
+
+@pytest.mark.unit
+@pytest.mark.parametrize("name", FLOORS)
+def test_no_version_is_wanted_or_locked_below_the_known_vulnerabilities(name: str) -> None:
+    floor = Version(FLOORS[name])
+    (asked,) = [one for one in wanted("flower") if one.name == name]
+    lowest = [Version(one.version) for one in asked.specifier if one.operator == ">="]
+    assert [version >= floor for version in lowest] == [True]
+    for lock in LOCKS:
+        (pinned,) = [pin for pin in pins(lock) if pin.name == name]
+        assert [Version(one.version) >= floor for one in pinned.specifier] == [True]
 
 
 @pytest.mark.unit
