@@ -1,5 +1,6 @@
 """Homes with an embedded PostgreSQL, for the tests of it."""
 
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -47,3 +48,11 @@ def cockpit() -> Iterator[Cockpit]:
     """A terminal in a folder that has no home yet."""
     with new_cockpit() as cockpit:
         yield cockpit
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A folder that everybody can pass, and that nobody else owns."""
+    with tempfile.TemporaryDirectory(prefix="celeryctl-tests-") as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
