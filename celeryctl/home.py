@@ -3,6 +3,7 @@
 A home can supply servers, keys and code, so one that somebody else owns or can write to is never used.
 """
 
+import errno
 import fcntl
 import grp
 import json
@@ -65,9 +66,8 @@ def distrust(path: Path) -> str | None:
 
 
 def _writable_by_others(entry: os.stat_result) -> bool:
-    if entry.st_mode & stat.S_IWOTH:
-        return True
-    return bool(entry.st_mode & stat.S_IWGRP) and not _is_private_group(entry.st_gid)
+    group = entry.st_mode & stat.S_IWGRP and not _is_private_group(entry.st_gid)
+    return bool(entry.st_mode & stat.S_IWOTH or group)
 
 
 def _is_private_group(gid: int) -> bool:
@@ -85,7 +85,9 @@ def _is_private_group(gid: int) -> bool:
 def create(home: Path) -> Path:
     """Make the home, 0700 and invisible to git, or check the one that is there; raises HomeError."""
     with translated(home):
-        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for folder in reversed([one for one in home.parents if not one.exists()]):
+            folder.mkdir(mode=0o755, exist_ok=True)  # under any umask: who can write there can take the home away
+        home.mkdir(mode=0o700, exist_ok=True)
         _check(home)
         # A folder with other things in it keeps its mode and gets no .gitignore, which would hide them.
         if not any(home.iterdir()):
@@ -161,10 +163,18 @@ def running(home: Path) -> dict[str, Any] | None:
     if distrust(home) or not held(home / "up.lock"):
         return None
     try:
-        written = json.loads((home / "up.json").read_text(encoding="utf-8"))
+        written = json.loads(read_own(home / "up.json"))
     except (FileNotFoundError, ValueError):
         return None
     return written if isinstance(written, dict) else None
+
+
+def read_own(path: Path) -> str:
+    """The file's text. One of another user is not found: the home may have been exchanged since it was looked at."""
+    with path.open(encoding="utf-8") as file:
+        if os.fstat(file.fileno()).st_uid != os.geteuid():
+            raise FileNotFoundError(errno.ENOENT, "belongs to another user", str(path))
+        return file.read()
 
 
 def write_private(path: Path, text: str) -> None:

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from celeryctl import home as homes
-from celeryctl.errors import HomeError
+from celeryctl.errors import HomeError, SettingsError
+from celeryctl.settings import Environment
 
 pytestmark = pytest.mark.unit
 
@@ -86,6 +87,38 @@ def test_a_link_that_another_user_made_is_not_followed(tmp_path: Path) -> None:
     assert homes.distrust(link) is None
     os.chown(link, 1001, 1001, follow_symlinks=False)
     assert homes.distrust(link) == "belongs to user 1001"
+
+
+@as_root
+def test_what_another_user_has_put_in_its_place_since_it_was_looked_at_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = homes.create(tmp_path / ".celeryctl")
+    homes.write_private(home / "up.json", '{"pid": 1}')
+    homes.write_private(tmp_path / ".env", "LOG_LEVEL=DEBUG")
+    with homes.lock(home / "up.lock"):
+        assert homes.running(home) == {"pid": 1}
+        for path in (home, home / "up.json", tmp_path / ".env"):
+            os.chown(path, 1001, 1001)
+        monkeypatch.setattr(homes, "distrust", lambda path: None)  # as it was when it was asked
+        assert homes.running(home) is None
+    with pytest.raises(SettingsError, match="belongs to another user"):
+        Environment.read({}, tmp_path)
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o077])
+def test_nobody_else_can_write_where_the_home_is_made_under_any_umask(tmp_path: Path, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        home = homes.create(tmp_path / "a" / "b" / ".celeryctl")
+        homes.write_private(home / "key", "secret")
+        homes.open_log(home, "beat").close()
+        with homes.lock(home / "lock"):
+            pass
+    finally:
+        os.umask(before)
+    assert [mode(path) for path in (tmp_path / "a", tmp_path / "a" / "b")] == [0o755 & ~umask] * 2
+    assert {path.name: mode(path) for path in home.rglob("*") if mode(path) & 0o077} == {}
 
 
 def test_what_does_not_exist_is_trusted(tmp_path: Path) -> None:

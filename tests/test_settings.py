@@ -145,6 +145,23 @@ def test_a_dotenv_and_a_home_of_another_user_are_ignored_with_a_notice(tmp_path:
     assert [notice.split(" is ignored: ")[1] for notice in found.environment.notices] == ["it belongs to user 1001"] * 2
 
 
+@as_root
+@pytest.mark.parametrize("how", ["group", "link", "link of another"])
+def test_a_dotenv_that_others_have_a_hand_in_is_ignored_with_a_notice(tmp_path: Path, how: str) -> None:
+    path = dotenv(tmp_path, "LOG_LEVEL=DEBUG")
+    if how == "group":
+        os.chown(path, -1, 65534)
+        path.chmod(0o620)
+    else:
+        target = path.rename(tmp_path / "elsewhere")
+        path.symlink_to(target)
+        owned = {"link": target, "link of another": path}[how]
+        os.chown(owned, 1001, 1001, follow_symlinks=False)
+    found = read(tmp_path)
+    assert found.log_level == "INFO"
+    assert [notice.split(" is ignored: it ")[0] for notice in found.environment.notices] == [str(path)]
+
+
 def test_a_line_of_dotenv_that_is_no_assignment_is_told(tmp_path: Path) -> None:
     path = dotenv(tmp_path, "LOG_LEVEL=DEBUG\nthis is 'not\nFLOWER_PORT=1\n")
     found = read(tmp_path)

@@ -130,7 +130,8 @@ def _unprivileged() -> tuple[int, int]:
 def _make_public(folder: Path) -> None:
     """Make a folder that everybody can pass; one that another user could have filled is refused."""
     if not folder.exists():
-        folder.mkdir(parents=True, exist_ok=True)
+        # Not even for an instant may another user put something there.
+        folder.mkdir(mode=0o755, parents=True, exist_ok=True)
         folder.chmod(0o755)
     if reason := distrust(folder):
         raise LocalServerError(f"{folder} is not used", why=f"it {reason}", fix=f"ls -ld {folder}")

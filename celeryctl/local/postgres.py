@@ -18,7 +18,7 @@ import psycopg2
 
 from celeryctl import home as homes
 from celeryctl.errors import LocalServerError
-from celeryctl.home import distrust, lock, write_private
+from celeryctl.home import distrust, lock, read_own, write_private
 from celeryctl.local.ports import free_port
 from celeryctl.local.postmaster import Postmaster
 
@@ -102,7 +102,7 @@ class Postgres:
         if port is None or not self.exists():
             why = f"nothing was started yet in {self.home}"
             raise LocalServerError("the embedded PostgreSQL is not running", why=why, fix="celeryctl up")
-        password = self._password.read_text()
+        password = read_own(self._password)
         return f"postgresql://postgres:{password}@127.0.0.1:{port}/{quote(database, safe='')}"
 
     def binaries(self) -> Path:

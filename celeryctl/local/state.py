@@ -9,7 +9,7 @@ from typing import Any
 
 import psutil
 
-from celeryctl.home import distrust, write_private
+from celeryctl.home import distrust, read_own, write_private
 from celeryctl.local import children
 from celeryctl.local.valkey import Valkey
 from celeryctl.pipeline.context import Context
@@ -71,7 +71,7 @@ def _read(path: Path) -> dict[str, Any]:
     if distrust(path.parent) or distrust(path):
         return {}
     try:
-        written = json.loads(path.read_text(encoding="utf-8"))
+        written = json.loads(read_own(path))
     except (FileNotFoundError, ValueError):
         return {}
     return written if isinstance(written, dict) else {}

@@ -16,7 +16,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from celeryctl.errors import LocalServerError
-from celeryctl.home import create, distrust, write_private
+from celeryctl.home import create, distrust, read_own, write_private
 from celeryctl.local import children, wheels
 from celeryctl.local.account import ENVIRONMENT
 from celeryctl.local.gate import gated
@@ -134,7 +134,7 @@ class Valkey:
     def _read(self) -> dict[str, Any] | None:
         if distrust(self.home) or not self._state.exists():
             return None
-        state: dict[str, Any] = json.loads(self._state.read_text())
+        state: dict[str, Any] = json.loads(read_own(self._state))
         return state
 
     def _last_words(self) -> str:

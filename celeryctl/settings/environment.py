@@ -88,7 +88,7 @@ def _dotenv(path: Path) -> tuple[Mapping[str, str], tuple[str, ...]]:
     if reason := homes.distrust(path):
         return {}, (f"{path} is ignored: it {reason}",)
     try:
-        text = path.read_text(encoding="utf-8")
+        text = homes.read_own(path)
     except OSError as exc:
         raise SettingsError(f"{path} cannot be read", why=exc.strerror or str(exc), fix=f"chmod u+r {path}") from exc
     except UnicodeDecodeError as exc:

@@ -105,6 +105,16 @@ def test_a_folder_for_everybody_is_passable_under_any_umask(tmp_path: Path) -> N
     assert stat.S_IMODE((tmp_path / "public").stat().st_mode) == 0o755
 
 
+def test_a_folder_for_everybody_is_never_writable_for_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "chmod", lambda *_: None)  # as it is the instant before
+    before = os.umask(0)
+    try:
+        _make_public(tmp_path / "public")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "public").stat().st_mode) == 0o755
+
+
 @pytest.mark.parametrize(("mode", "reason"), [(0o777, "written by others"), (0o700, "cannot pass")])
 def test_a_folder_that_others_could_have_filled_or_cannot_pass_is_refused(
     tmp_path: Path, mode: int, reason: str
