@@ -14,6 +14,7 @@ from celeryctl.errors import DatasetError
 from celeryctl.storage.row import EncryptedField
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
+LONGEST = 40  # bytes of a table's name; PostgreSQL cuts off what is beyond 63, and there are names made of it
 TAKEN = ("all", "database", "redis")  # `fetch all`; DATABASE_URL and REDIS_URL are not sources
 
 
@@ -142,6 +143,9 @@ class Dataset:
             yield "an encrypted column cannot tell rows apart: it is never stored twice in the same way"
         if self.source.page_size < 1:
             yield "a source gives at least one record per request"
+        table, columns = self.model._meta.table_name, self.model._meta.columns
+        if not all(map(_is_usable, (table, *columns))) or len(table.encode()) > LONGEST:
+            yield f"names of tables and columns hold no % and can be printed; a table's has {LONGEST} bytes at most"
 
     @property
     def command(self) -> str:
@@ -152,6 +156,11 @@ class Dataset:
     def variable(self) -> str:
         """The name as the environment variables spell it: ``CREDIT_CARDS``."""
         return self.name.upper()
+
+
+def _is_usable(name: str) -> bool:
+    """Whether PostgreSQL keeps the name as it is, and Peewee does not take a part of it for a parameter."""
+    return name.isprintable() and "%" not in name and 0 < len(name.encode()) <= 63
 
 
 Datasets = Mapping[str, Dataset]

@@ -182,8 +182,8 @@ def _rows(dataset: Dataset, user_id: int, *, reveal: bool = False) -> list[dict[
     rows = dicts(dataset.model.select().where(fields["user"] == user_id).order_by(fields["id"]))
     ring = context().keyring()
     for row in rows:
+        place = context_of(dataset.model, [row[name] for name in dataset.key])
         row["user_id"] = row.pop("user")
-        place = context_of(dataset.model, [row[fields[name].column_name] for name in dataset.key])
         for name in (field.name for field in dataset.model._meta.sorted_fields if isinstance(field, EncryptedField)):
             row[name] = _shown(row[name], place, ring, reveal=reveal)
     return rows

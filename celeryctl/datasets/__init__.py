@@ -13,14 +13,12 @@ import peewee
 
 from celeryctl.dataset import Dataset, Datasets
 from celeryctl.errors import DatasetError
-from celeryctl.storage.ledger import Batch, Beat, Count, DatasetState, Miss, Rate, Run, SourceState, Worker
+from celeryctl.storage import ledger
 
 GROUP = "celeryctl.datasets"
 BUILT_IN = ("users", "addresses", "credit_cards")
 FAULTS = (Exception, SystemExit)  # what an author's file may end with while it is imported
-LEDGER = tuple(
-    model._meta.table_name for model in (Run, Batch, Miss, Worker, SourceState, Beat, Count, DatasetState, Rate)
-)
+OURS = ("celeryctl_", "incoming_")  # histories of migrations, and rows on their way
 
 
 def load(paths: Iterable[str] = (), *, base: Path | None = None) -> Datasets:
@@ -31,12 +29,11 @@ def load(paths: Iterable[str] = (), *, base: Path | None = None) -> Datasets:
     """
     found: dict[str, Dataset] = {}
     for dataset in (*_built_in(), *_published(), *_named(paths, base or Path.cwd())):
-        if dataset.model._meta.table_name in LEDGER:
-            raise _broken(
-                dataset.origin, ValueError(f"the table {dataset.model._meta.table_name!r} is celeryctl's own")
-            )
+        table = dataset.model._meta.table_name
+        if table in ledger.TABLES or table.startswith(OURS):
+            raise _broken(dataset.origin, ValueError(f"the table {table!r} is celeryctl's own"))
         for other in found.values():
-            if other.name == dataset.name or other.model._meta.table_name == dataset.model._meta.table_name:
+            if other.name == dataset.name or other.model._meta.table_name == table:
                 raise DatasetError(
                     f"two data sets are called {dataset.name!r} or use one table",
                     why=f"one is {other.origin}, the other {dataset.origin}",

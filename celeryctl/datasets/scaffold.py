@@ -4,8 +4,9 @@ from pathlib import Path
 from string import Template
 
 from celeryctl.dataset import NAME, TAKEN
-from celeryctl.datasets import BUILT_IN, LEDGER
+from celeryctl.datasets import BUILT_IN, OURS
 from celeryctl.errors import UsageError
+from celeryctl.storage.ledger import TABLES
 from celeryctl.storage.user import User
 
 TEMPLATE = Path(__file__).with_name("template.txt")
@@ -42,7 +43,7 @@ def _check(name: str) -> None:
             why="it is lower-case letters, digits and underscores, begins with a letter, 40 characters at most",
             fix="celeryctl dataset new loyalty",
         )
-    if name in (*BUILT_IN, *LEDGER, *TAKEN):
+    if name in (*BUILT_IN, *TABLES, *TAKEN) or name.startswith(OURS):
         why = "a data set that is built in, a table, or something else has this name"
         raise UsageError(f"the name {name!r} is taken", why=why, fix="choose another name")
 

@@ -186,3 +186,9 @@ class Rate(Stored):
     class Meta:
         table_name = "rates"
         primary_key = peewee.CompositeKey("dataset", "slot")
+
+
+TABLES = (
+    *(one._meta.table_name for one in (Run, Batch, Miss, Worker, SourceState, Beat, Count, DatasetState, Rate)),
+    *("readings", "dead_letters", "reveals"),
+)

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from psycopg2 import sql
+
 from celeryctl.storage.database import database
 from celeryctl.storage.ledger import Miss
 from celeryctl.storage.rows import Rows
@@ -29,7 +31,7 @@ SET outcome = excluded.outcome, reasons = excluded.reasons, payload = excluded.p
                     THEN now() + least(%(pause)s * 2 ^ m.attempts, %(longest)s) * interval '1 second' END
 """
 # Of a user whose row is there already the source has no record any more: the row stays.
-GONE = """CASE WHEN r.outcome = 'none' AND EXISTS (SELECT FROM "{table}" t WHERE t.user_id = u.id)
+GONE = """CASE WHEN r.outcome = 'none' AND EXISTS (SELECT FROM {table} t WHERE t.user_id = u.id)
        THEN 'gone' ELSE r.outcome END"""
 
 
@@ -63,7 +65,8 @@ def record(work: Work, missed: Sequence[Missed]) -> None:
         }
         for one in {one.key: one for one in missed}.values()
     ]
-    outcome = "r.outcome" if work.listing else GONE.format(table=work.model._meta.table_name)
+    gone = sql.SQL(GONE).format(table=sql.Identifier(work.model._meta.table_name))
+    outcome = sql.SQL("r.outcome") if work.listing else gone
     parameters = {
         "dataset": work.name,
         "rows": json.dumps(rows),
@@ -71,7 +74,7 @@ def record(work: Work, missed: Sequence[Missed]) -> None:
         "longest": LONGEST_PAUSE,
         "most": min(one.most_attempts for one in missed),
     }
-    database.execute_sql(RECORD.format(outcome=outcome), parameters)
+    database.execute_sql(sql.SQL(RECORD).format(outcome=outcome), parameters)
 
 
 def clear(work: Work, rows: Rows) -> None:

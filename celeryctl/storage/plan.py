@@ -1,6 +1,7 @@
 """Cutting a run into batches, a window of them at a time. The caller has locked the run in a transaction."""
 
 import peewee
+from psycopg2 import sql
 
 from celeryctl.storage.database import database
 from celeryctl.storage.ledger import Batch, Run, SourceState, Worker
@@ -20,7 +21,7 @@ ANNOUNCE = 5  # seconds after which an unclaimed batch is announced again
 WANTING = """
   FROM users u
   WHERE u.id {range}
-    AND NOT EXISTS (SELECT FROM "{table}" t WHERE t.user_id = u.id AND t.user_id {range}
+    AND NOT EXISTS (SELECT FROM {table} t WHERE t.user_id = u.id AND t.user_id {range}
                     AND (%(stale)s::timestamptz IS NULL OR t.fetched_at >= %(stale)s::timestamptz))
     AND NOT EXISTS (SELECT FROM misses m WHERE m.dataset = %(dataset)s AND m.key = u.id::text
                     AND (m.next_try <= now() OR (m.tried_at < %(stale)s::timestamptz
@@ -49,7 +50,7 @@ LACKING = """
 SELECT (SELECT sum(rows) FROM counts WHERE table_name = 'users')
   - (SELECT sum(rows) FROM counts WHERE table_name = %(table)s)
   - (SELECT count(*) FROM misses m WHERE m.dataset = %(dataset)s AND m.user_id IS NOT NULL
-     AND (m.next_try <= now()) IS NOT TRUE AND NOT EXISTS (SELECT FROM "{table}" r WHERE r.user_id = m.user_id))
+     AND (m.next_try <= now()) IS NOT TRUE AND NOT EXISTS (SELECT FROM {table} r WHERE r.user_id = m.user_id))
 """
 # Drawn from before the first one to behind the last, else those would hardly ever be among them; then moved inside.
 ANYWHERE = """
@@ -125,12 +126,12 @@ def _plan_users(run: Run, work: Work, room: int) -> list[int]:
     most = room * run.batch_size
     if run.record_limit is not None:
         most = min(most, run.record_limit - run.planned)
-    wanting = WANTING.format(range="> %(cursor)s", table=work.model._meta.table_name)
+    wanting = _wanting(work, "> %(cursor)s")
     parameters = _parameters(run) | {
         "cursor": run.cursor, "most": most, "run": str(run.id), "announce": ANNOUNCE, "size": run.batch_size
     }  # fmt: skip
     database.execute_sql(ALONG_KEYS.format("off"))
-    ids, cursor, count = database.execute_sql(PLAN_USERS.format(wanting=wanting), parameters).fetchone()
+    ids, cursor, count = database.execute_sql(sql.SQL(PLAN_USERS).format(wanting=wanting), parameters).fetchone()
     database.execute_sql(ALONG_KEYS.format("DEFAULT"))
     run.cursor, run.planned = max(run.cursor, cursor), run.planned + count
     Run.update(cursor=run.cursor, planned=run.planned).where(Run.id == run.id).execute()
@@ -139,9 +140,15 @@ def _plan_users(run: Run, work: Work, room: int) -> list[int]:
 
 def wanting(run: Run, work: Work, lo: int, hi: int) -> list[tuple[int, int]]:
     """The (id, external_id) of the users from ``lo`` to ``hi`` that still want a row, in the order of their ids."""
-    query = WANTING.format(range="BETWEEN %(lo)s AND %(hi)s", table=work.model._meta.table_name)
-    parameters = _parameters(run) | {"lo": lo, "hi": hi}
-    return list(database.execute_sql(f"SELECT u.id, u.external_id {query} ORDER BY u.id", parameters).fetchall())
+    wanted = _wanting(work, "BETWEEN %(lo)s AND %(hi)s")
+    query = sql.SQL("SELECT u.id, u.external_id {} ORDER BY u.id").format(wanted)
+    return list(database.execute_sql(query, _parameters(run) | {"lo": lo, "hi": hi}).fetchall())
+
+
+def _wanting(work: Work, users: str) -> sql.Composed:
+    """Who of these users wants a row."""
+    table = sql.Identifier(work.model._meta.table_name)
+    return sql.SQL(WANTING).format(range=sql.SQL(users), table=table)
 
 
 def expected(run: Run, work: Work) -> int | None:
@@ -150,8 +157,8 @@ def expected(run: Run, work: Work) -> int | None:
         return None
     count = _lacking(run, work) if work.single and run.stale_before is None else None
     if count is None:
-        query = WANTING.format(range="IS NOT NULL", table=work.model._meta.table_name)
-        (count,) = database.execute_sql(f"SELECT count(*) {query}", _parameters(run)).fetchone()
+        query = sql.SQL("SELECT count(*) {}").format(_wanting(work, "IS NOT NULL"))
+        (count,) = database.execute_sql(query, _parameters(run)).fetchone()
     return int(count) if run.record_limit is None else min(int(count), run.record_limit)
 
 
@@ -159,7 +166,8 @@ def _lacking(run: Run, work: Work) -> int | None:
     """What the counters say, whatever the size of the tables; None where they say nothing, or nonsense."""
     table = work.model._meta.table_name
     parameters = {"dataset": run.dataset, "table": table}
-    (count,) = database.execute_sql(LACKING.format(table=table), parameters).fetchone()
+    query = sql.SQL(LACKING).format(table=sql.Identifier(table))
+    (count,) = database.execute_sql(query, parameters).fetchone()
     # More rows than users: no word of theirs is to be believed.
     return None if count is None or count < 0 else int(count)
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import peewee
+from psycopg2 import sql
 
 from celeryctl.storage.cipher import Keyring
 from celeryctl.storage.database import database
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
 
 # Every version of a row bears the number of the transaction that wrote it (PostgreSQL manual, "System Columns"): when
 # somebody inserts, changes or deletes a row among these, their number or this sum is another one.
-MARK = """SELECT count(*) || ' ' || coalesce(sum(hashint8extended("{column}"::bigint, xmin::text::bigint)), 0)
-FROM "{table}" WHERE "{column}" BETWEEN {least} AND {greatest}
+MARK = """SELECT count(*) || ' ' || coalesce(sum(hashint8extended({column}::bigint, xmin::text::bigint)), 0)
+FROM {table} WHERE {column} BETWEEN {least} AND {greatest}
 """
 # A miss is cleared when its record has come after all: then the batch has to be read.
 RECALL = """
@@ -58,8 +59,8 @@ def recall(claim: "Claim", model: type[peewee.Model], key: Sequence[str]) -> Rea
     """The last reading of these pages, if its rows are still what it left. For listings of which readings are kept."""
     if claim.run.refresh or claim.run.record_limit is not None:
         return None
-    mark = _mark(model, key).format(least="r.least", greatest="r.greatest")
-    row = database.execute_sql(RECALL.format(mark=mark), _place(claim)).fetchone()
+    mark = _mark(model, key, sql.SQL("r.least"), sql.SQL("r.greatest"))
+    row = database.execute_sql(sql.SQL(RECALL).format(mark=mark), _place(claim)).fetchone()
     return Reading(*row) if row else None
 
 
@@ -83,7 +84,7 @@ def _mark_of(rows: Rows) -> str | None:
     numbers = all(type(key[0]) is int for key in rows.keys)  # a text may stand for one
     if not numbers or ends["greatest"] - ends["least"] >= 2 * len(rows):
         return None
-    mark = _mark(rows.model, rows.key).format(least="%(least)s", greatest="%(greatest)s")
+    mark = _mark(rows.model, rows.key, sql.Placeholder("least"), sql.Placeholder("greatest"))
     return str(database.execute_sql(mark, ends).fetchone()[0])
 
 
@@ -91,9 +92,12 @@ def _ends(rows: Rows) -> dict[str, Any]:
     return {"least": rows.keys[0][0], "greatest": rows.keys[-1][0]}
 
 
-def _mark(model: type[peewee.Model], key: Sequence[str]) -> str:
+def _mark(
+    model: type[peewee.Model], key: Sequence[str], least: sql.Composable, greatest: sql.Composable
+) -> sql.Composed:
     table, column = model._meta.table_name, model._meta.fields[key[0]].column_name
-    return MARK.format(table=table, column=column, least="{least}", greatest="{greatest}")
+    names = {"table": sql.Identifier(table), "column": sql.Identifier(column)}
+    return sql.SQL(MARK).format(**names, least=least, greatest=greatest)
 
 
 def _place(claim: "Claim") -> dict[str, object]:

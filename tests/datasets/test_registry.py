@@ -132,7 +132,8 @@ def test_a_name_that_is_taken_is_refused_with_both_places(sets: Path) -> None:
     assert str(sets / "loyalty.py") in caught.value.why
 
 
-@pytest.mark.parametrize("table", ["users", "addresses", "runs", "batches", "misses", "workers", "sources"])
+@pytest.mark.parametrize("table", ["users", "addresses", "runs", "batches", "misses", "workers", "sources", "readings",
+                                   "dead_letters", "reveals", "celeryctl_migrations", "incoming_users"])  # fmt: skip
 def test_a_table_that_is_taken_is_refused(sets: Path, table: str) -> None:
     path = sets / "loyalty.py"
     path.write_text(path.read_text().replace('table_name = "loyalty"', f'table_name = "{table}"'))

@@ -188,6 +188,8 @@ TEXTS = {
     "unicode": "日本 🎉 e\u0301",
     "empty": "",
     "quote": "'; DROP TABLE users",
+    "parameter": "%s %(name)s %% %",
+    "braces": "{} {0} {table}",
     "long": "x" * 3_000_000,
 }
 
