@@ -7,7 +7,7 @@ from celeryctl.checks.patient import Patient
 from celeryctl.dataset import Dataset
 from celeryctl.datasets import further
 from celeryctl.errors import CipherError
-from celeryctl.storage import counters, schema, server
+from celeryctl.storage import counters, privileges, schema, server
 from celeryctl.storage.cipher import Keyring
 from celeryctl.storage.database import database, session
 from celeryctl.storage.row import EncryptedField
@@ -17,6 +17,8 @@ OLDEST = 15  # the first PostgreSQL that we support
 FULL = 0.95  # of the connections that there may be
 AT_ONCE = 2  # connections of a worker process, however large its pool: one works, one renews the lease
 TABLES = ("database", "tables")
+SHOWN = 5  # rights that are lacking, by name
+GRANT = "psql -f deploy/roles.sql    (as an administrator of the database)"
 MEND = "celeryctl doctor --fix"
 
 
@@ -27,6 +29,7 @@ def checks(patient: Patient) -> list[Check]:
         Check(name="PostgreSQL version", section="Database", run=_version, needs=("database",)),
         Check(name="tables", section="Database", run=lambda: _tables(patient), needs=("database",),
               remedy=lambda: _migrate(patient)),
+        Check(name="rights", section="Database", run=lambda: _rights(patient), needs=TABLES),
         Check(name="counters", section="Database", run=lambda: _counters(patient), needs=TABLES,
               remedy=lambda: _recount(patient)),
         Check(name="card numbers", section="Database", run=lambda: _cards(patient), needs=(*TABLES, "card key")),
@@ -61,6 +64,15 @@ def _migrate(patient: Patient) -> str:
 
 def _models(patient: Patient) -> list[Any]:
     return [dataset.model for dataset in patient.context.datasets.values()]
+
+
+def _rights(patient: Patient) -> Result:
+    """What the user of DATABASE_URL may do: everything that writing takes, or nothing but read."""
+    found = privileges.rights([model._meta.table_name for model in _models(patient)])
+    if found.lacks:
+        told = f"{found.role} lacks {', '.join(found.lacks[:SHOWN])}{' …' if len(found.lacks) > SHOWN else ''}"
+        return Result("failed", told, GRANT)
+    return Result("ok", f"{found.role} may {'read and write' if found.writes else 'read, and nothing else'}")
 
 
 def _counters(patient: Patient) -> Result:

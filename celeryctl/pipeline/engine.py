@@ -1,5 +1,6 @@
 """The pipeline: opens runs and works through their batches, the same in a worker, under --sync and in a test."""
 
+import logging
 import os
 import socket
 import uuid
@@ -30,6 +31,8 @@ from celeryctl.storage.work import Work
 
 if TYPE_CHECKING:
     from celeryctl.settings import Settings
+
+logger = logging.getLogger(__name__)
 
 SPLIT_AFTER = 2  # claims that nobody finished: the third hands the batch on in pieces
 LOOKUPS = 100  # users in a batch that are looked up one by one: a batch stays a matter of seconds
@@ -108,6 +111,8 @@ class Pipeline:
         return replace(outcome, missed=limited, requests=meter.requests, retries=meter.retries)
 
     def _give_up(self, claim: batches.Claim, meter: http.Meter, error: CeleryctlError) -> list[int]:
+        # For the log of a worker; a command tells its user itself.
+        logger.info("%s: batch %s is given up: %s", claim.run.dataset, claim.id, error)
         return batches.fail(claim, self.works, batches.Outcome(requests=meter.requests, retries=meter.retries), error)
 
     def _break_up(self, claim: batches.Claim) -> list[int] | None:

@@ -96,7 +96,7 @@ def translate(exc: BaseException) -> CeleryctlError:
         return SchemaError("the database's tables are missing or behind", why=_primary(origin), fix="celeryctl init-db")
     if code is not None and code.startswith("42"):
         # A statement that may not or cannot be made: no row is to blame.
-        fix = "celeryctl psql -c '\\dp'    (what may the user of DATABASE_URL do?)"
+        fix = "celeryctl doctor    (its line `rights` says what the user of DATABASE_URL may do)"
         return SchemaError("the database does not let us", why=_primary(origin), fix=fix)
     if isinstance(exc, MaxConnectionsExceeded):
         return DatabaseUnreachableError(

@@ -14,7 +14,7 @@ from psycopg2.extensions import connection as Connection  # noqa: N812 - it is a
 from psycopg2.extensions import make_dsn
 
 from celeryctl.errors import SchemaError
-from celeryctl.storage import adoption, counters
+from celeryctl.storage import adoption, counters, privileges
 from celeryctl.storage.cipher import Keyring
 from celeryctl.storage.database import connect_once, database, parameters_of, session, transaction, translate
 
@@ -78,6 +78,8 @@ def migrate(further: Models, *, adopt: Callable[[], Keyring] | None = None) -> l
     """
     with session(), _one_at_a_time():
         done = pending(further)
+        if not done:
+            return done  # also to those who may make nothing
         ours, *theirs = _runners(further)
         done = [*_adopt(ours, adopt), *done]
         ours.up()
@@ -88,6 +90,7 @@ def migrate(further: Models, *, adopt: Callable[[], Keyring] | None = None) -> l
         for model, runner in zip(filter(_own_migrations, further), theirs, strict=True):
             # A table made from the model as it is now has every change already.
             runner.fake() if model in new else runner.up()
+        privileges.narrow()
         return done
 
 

@@ -7,9 +7,10 @@ import peewee
 from celeryctl.storage.database import database, session
 from celeryctl.storage.row import dicts
 
+# Not of pg_stat_activity: that shows the sessions of others to few.
 CONNECTIONS = """
 SELECT current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int,
-  (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'),
+  (SELECT sum(numbackends)::int FROM pg_stat_database),
   (SELECT coalesce(sum(concurrency), 0) FROM workers WHERE seen_at > now() - interval '15 seconds')
 """
 
