@@ -19,6 +19,7 @@ AT_ONCE = 2  # connections of a worker process, however large its pool: one work
 TABLES = ("database", "tables")
 SHOWN = 5  # rights that are lacking, by name
 GRANT = "psql -f deploy/roles.sql    (as an administrator of the database)"
+VERIFY = "celeryctl config show    (add ?sslmode=verify-full&sslrootcert=… to DATABASE_URL)"
 MEND = "celeryctl doctor --fix"
 
 
@@ -27,6 +28,7 @@ def checks(patient: Patient) -> list[Check]:
         Check(name="database", section="Database", run=lambda: _reach(patient), needs=("data sets",), service=True,
               fix="celeryctl config show    (see DATABASE_URL)"),
         Check(name="PostgreSQL version", section="Database", run=_version, needs=("database",)),
+        Check(name="encryption", section="Database", run=_encryption, needs=("database",)),
         Check(name="tables", section="Database", run=lambda: _tables(patient), needs=("database",),
               remedy=lambda: _migrate(patient)),
         Check(name="rights", section="Database", run=lambda: _rights(patient), needs=TABLES),
@@ -48,6 +50,18 @@ def _version() -> Result:
         why = f"it is {major}.{minor}; celeryctl needs {OLDEST} or newer"
         return Result("failed", why, "celeryctl config show    (name a newer server in DATABASE_URL)")
     return Result("ok", f"{major}.{minor}")
+
+
+def _encryption() -> Result:
+    """Whether somebody between here and the server can read or change what goes over."""
+    host, protocol, mode = server.encryption()
+    if host.startswith(("/", "127.")) or host in ("localhost", "::1"):
+        return Result("ok", "not needed: it is on this machine")
+    if protocol is None:
+        return Result("warning", f"what goes to {host} can be read on the way", VERIFY)
+    if mode not in ("verify-ca", "verify-full"):
+        return Result("warning", f"{protocol}, but whether {host} is who it says is not looked at", VERIFY)
+    return Result("ok", f"{protocol}, {mode}")
 
 
 def _tables(patient: Patient) -> Result:

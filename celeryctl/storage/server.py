@@ -29,6 +29,14 @@ def connections() -> tuple[int, int, int]:
         return most, used, processes
 
 
+def encryption() -> tuple[str, str | None, str]:
+    """The host as the URL names it, the protocol that hides what goes there (None: nothing does), and the sslmode."""
+    with session():
+        found = database.connection().info
+        protocol = found.ssl_attribute("protocol") if found.ssl_in_use else None
+        return found.host, protocol, found.dsn_parameters.get("sslmode", "")
+
+
 def ends(model: type[peewee.Model]) -> list[dict[str, Any]]:
     """The oldest and the newest row of a table; none where it is empty."""
     row_id = model._meta.fields["id"]

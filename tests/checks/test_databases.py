@@ -1,6 +1,7 @@
 from collections.abc import Callable
 from contextlib import closing
 from datetime import timedelta
+from urllib.parse import urlsplit
 
 import psycopg2
 import pytest
@@ -30,8 +31,8 @@ def sql(statement: str) -> None:
         database.execute_sql(statement)
 
 
-@pytest.mark.parametrize("name", ["database", "PostgreSQL version", "tables", "counters", "card numbers",
-                                  "connections", "database's clock"])  # fmt: skip
+@pytest.mark.parametrize("name", ["database", "PostgreSQL version", "encryption", "tables", "rights", "counters",
+                                  "card numbers", "connections", "database's clock"])  # fmt: skip
 def test_a_new_database_is_well(named: str, name: str) -> None:
     found = look(name)
     assert found.state == "ok", found
@@ -46,6 +47,19 @@ def test_a_database_that_is_away_is_unreachable(url: str, monkeypatch: pytest.Mo
     assert found.state == "unreachable"
     assert found.fix
     assert "s3cret" not in str(found)
+
+
+def test_what_can_be_read_on_the_way_to_a_database_elsewhere_is_told(
+    named: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = urlsplit(named)
+    here = str(parts.hostname)
+    query = f"hostaddr={'127.0.0.1' if here == 'localhost' else here}&sslmode=disable"
+    elsewhere = parts._replace(netloc=parts.netloc.replace(here, "db.example"), query=query)
+    monkeypatch.setenv("DATABASE_URL", elsewhere.geturl())
+    found = look("encryption")
+    assert (found.state, found.why) == ("warning", "what goes to db.example can be read on the way")
+    assert "sslmode=verify-full" in found.fix
 
 
 def test_a_server_that_is_too_old_is_told(named: str, monkeypatch: pytest.MonkeyPatch) -> None:
