@@ -36,7 +36,9 @@ SETTINGS = {
     "unix_socket_directories": "",
     "shared_buffers": "128MB",
     "max_connections": "100",
-    # A statement, its parameters and an error's DETAIL hold rows: none of them may reach the log.
+    # A statement, its parameters, an error's DETAIL and even its message hold rows: none of them may reach the log.
+    # Whoever made the statement is told all the same, and what the server says of itself stands there as ever.
+    "log_min_messages": "log",
     "log_min_error_statement": "panic",
     "log_parameter_max_length_on_error": "0",
     "log_error_verbosity": "terse",

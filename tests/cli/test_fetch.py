@@ -1,6 +1,7 @@
 import _thread
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from faultserver import FaultServer, Reply
 
 from celeryctl.local import generate
+from celeryctl.storage.database import database, session
 from celeryctl.storage.ledger import Run as LedgerRun
 
 from .commandline import Run, assert_refused
@@ -116,6 +118,34 @@ def interrupted(make: Callable[[int, int], Any]) -> Callable[[Any], Reply]:
         return Reply.json([make(number, 0) for number in range(1, int(asked.query.get("size", 1)) + 1)])
 
     return answer
+
+
+@pytest.fixture
+def picky(source: FaultServer) -> Iterator[FaultServer]:
+    """A database that refuses one user, and says why with the whole row."""
+    with session():
+        database.execute_sql("ALTER TABLE users ADD CONSTRAINT picky CHECK (username <> 'Bret')")
+    yield source
+    with session():
+        database.execute_sql("ALTER TABLE users DROP CONSTRAINT picky")
+
+
+@pytest.mark.parametrize("loud", [(), ("-vv", "--debug")], ids=["quiet", "debug"])
+def test_the_row_that_the_database_refuses_is_told_nowhere(
+    run: Run, picky: FaultServer, database_url: str, loud: tuple[str, ...]
+) -> None:
+    insert = "INSERT INTO users (external_id, name, username, email) VALUES (1, 'n', 'Bret', 'Sincere@april.biz')"
+    with (
+        closing(psycopg2.connect(database_url)) as other,
+        other.cursor() as cursor,
+        pytest.raises(psycopg2.errors.CheckViolation, match="Sincere"),
+    ):
+        cursor.execute(insert)
+    said = [run(*words, *loud) for words in (("fetch", "users", "--sync"), ("failed",), ("runs",), ("seed", "-q"))]
+    assert (said[0].code, said[1].out.count("users/page 1"), said[3].code) == (3, 1, 1)
+    text = "".join(one.out + one.err for one in said)
+    assert 'violates check constraint "picky"' in said[3].err
+    assert not [part for part in ("Sincere", "Bret", "Failing row", "DETAIL") if part in text]
 
 
 def test_an_interrupt_finishes_the_batch_and_cancels_the_run(
