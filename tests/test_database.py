@@ -1,6 +1,7 @@
 """The pool and the schema: connections that heal, errors that tell no secret, migrations that are safe."""
 
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -181,6 +182,18 @@ def test_a_url_overrides_a_time_out(database_url: str) -> None:
     assert sql("SHOW lock_timeout") == [("1min",)]
     with pytest.raises(CeleryctlError, match="statement timeout"):
         sql("SELECT pg_sleep(20)")
+
+
+@pytest.mark.slow
+def test_a_server_that_accepts_and_keeps_silent_is_not_waited_for_for_long() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"postgresql://me:s3cret@127.0.0.1:{silent.getsockname()[1]}/db"
+        db.configure(url)
+        for use in (lambda: sql("SELECT 1"), lambda: db.connect_once(url), lambda: schema.create_database(url)):
+            with pytest.raises(DatabaseUnreachableError, match="timeout expired") as caught:
+                use()
+            assert "s3cret" not in str(caught.value)
+    db.close()
 
 
 # Errors
