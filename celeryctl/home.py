@@ -77,9 +77,8 @@ def _is_private_group(gid: int) -> bool:
     except KeyError:
         return False
     # A directory service may hide who else is in a group: one that bears our name is ours.
-    if gid != me.pw_gid or group.gr_name != me.pw_name or set(group.gr_mem) - {me.pw_name}:
-        return False
-    return all(other.pw_uid == me.pw_uid for other in pwd.getpwall() if other.pw_gid == gid)
+    ours = gid == me.pw_gid and group.gr_name == me.pw_name and set(group.gr_mem) <= {me.pw_name}
+    return ours and all(other.pw_uid == me.pw_uid for other in pwd.getpwall() if other.pw_gid == gid)
 
 
 def create(home: Path) -> Path:
@@ -187,14 +186,13 @@ def write_private(path: Path, text: str) -> None:
                 file.flush()
                 os.fsync(descriptor)
             Path(name).replace(path)
-            _sync(path.parent)
+            _sync(path.parent)  # a file without its name is lost
         except BaseException:
             Path(name).unlink(missing_ok=True)
             raise
 
 
 def _sync(folder: Path) -> None:
-    """Bring the names in the folder onto the disk: a file without its name is lost."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

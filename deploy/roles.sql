@@ -5,7 +5,7 @@
 --   celeryctl_owner    owns the tables, makes and changes them: init-db
 --   celeryctl_writer   works: worker, beat, fetch, seed, cancel, failed --retry, schedule, prune, keys rotate,
 --                      users show --reveal. It may add to the table `reveals`, not change what is in it
---   celeryctl_reader   looks: stats, users, runs, why, failed, schedule, keys status, tail, wait, doctor, metrics. Card
+--   celeryctl_reader   looks: stats, users, runs, why, failed, schedule, keys status, tail, wait, doctor. Card
 --                      numbers it gets as they lie there, encrypted: without the card keys not even their last four
 --
 -- None of them can log in. Give each use a login of its own, and its URL to what uses it:

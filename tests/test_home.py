@@ -6,6 +6,7 @@ import pytest
 
 from celeryctl import home as homes
 from celeryctl.errors import HomeError, SettingsError
+from celeryctl.local.logfiles import open_log
 from celeryctl.settings import Environment
 
 pytestmark = pytest.mark.unit
@@ -112,7 +113,7 @@ def test_nobody_else_can_write_where_the_home_is_made_under_any_umask(tmp_path: 
     try:
         home = homes.create(tmp_path / "a" / "b" / ".celeryctl")
         homes.write_private(home / "key", "secret")
-        homes.open_log(home, "beat").close()
+        open_log(home, "beat").close()
         with homes.lock(home / "lock"):
             pass
     finally:

@@ -4,9 +4,9 @@ import pytest
 
 from celeryctl.errors import SettingsError
 from celeryctl.http import Answer
+from celeryctl.http.addresses import is_public
 from celeryctl.http.answers import CENTURY, excerpt, looks_like_json, retry_after
 from celeryctl.http.budget import rate_limit
-from celeryctl.http.connections import is_public
 from celeryctl.http.faults import same_site, site
 
 pytestmark = pytest.mark.unit

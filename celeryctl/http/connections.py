@@ -3,7 +3,6 @@
 import contextlib
 import http.client
 import io
-import ipaddress
 import math
 import socket
 import time
@@ -26,12 +25,7 @@ from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 from urllib3.response import HTTPResponse
 from urllib3.util import Timeout
 
-from celeryctl.errors import SourceError
-
-NAT64 = ipaddress.ip_network("64:ff9b::/96")
-GLOBAL = ipaddress.ip_network("2000::/3")  # all that was ever given out of IPv6
-# For protocols and documentation; older Pythons do not know.
-RESERVED = (ipaddress.ip_network("192.0.0.0/24"), ipaddress.ip_network("3fff::/20"))
+from celeryctl.http.addresses import refuse_private
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,29 +46,6 @@ def under(terms: Terms) -> Iterator[None]:
         yield
     finally:
         _terms.reset(token)
-
-
-def is_public(address: str) -> bool:
-    """Whether an IP address is one of the open internet, also where it is an IPv4 address in the clothes of IPv6."""
-    ip = ipaddress.ip_address(address)
-    if isinstance(ip, ipaddress.IPv6Address):
-        inner = ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)
-        if inner is None and ip in NAT64:
-            inner = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
-        if inner is None and ip not in GLOBAL:
-            return False
-        ip = inner or ip
-    return ip.is_global and not ip.is_multicast and not any(ip in network for network in RESERVED)
-
-
-def refuse_private(host: str, addresses: Iterable[str]) -> None:
-    for address in addresses:
-        if not is_public(address):
-            raise SourceError(
-                f"the source at {host} lies on a private address",
-                why=f"{address} is not an address of the open internet",
-                fix="export ALLOW_PRIVATE_SOURCES=1    (only if that server is meant)",
-            )
 
 
 class _TimedReader(io.RawIOBase):
