@@ -5,6 +5,7 @@ import logging
 import re
 import sys
 from datetime import UTC, datetime
+from io import TextIOBase
 from typing import Any, Literal, TextIO
 
 Format = Literal["text", "json"]
@@ -33,6 +34,11 @@ CARD = re.compile(
     r"|(?<!\d)\d(?:[ -]?\d){12,18}(?!\d)",
     re.IGNORECASE,
 )
+# In groups, with what pages and other people's programs put between them, also as it is escaped.
+GROUPED = re.compile(
+    r"(?<!\d)\d{4}(?P<mark>(?:[\s._/\u2010-\u2015\u2212-]|&nbsp;|\\xa0|\\u00a0|\\[tn]){1,3})"
+    r"(?:\d{4}(?P=mark)\d{4}(?P=mark)\d{1,7}|\d{6}(?P=mark)\d{5})(?!\d)",
+)
 # What moves a cursor, ends a line, turns the direction of writing, cannot be seen, or cannot be written at all.
 CONTROL = re.compile(
     r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]"
@@ -48,7 +54,8 @@ def mask(text: str) -> str:
     text = FIELD.sub(lambda found: f"{found[1]}{found[2] or ''}{HIDDEN}{found[2] or ''}", text)
     text = CREDENTIAL.sub(rf"\1 {HIDDEN}", text)
     text = AES_KEY.sub(HIDDEN, text)
-    return CARD.sub(lambda found: found[1] or HIDDEN, text)
+    text = CARD.sub(lambda found: found[1] or HIDDEN, text)
+    return GROUPED.sub(HIDDEN, text)
 
 
 def one_line(text: str) -> str:
@@ -98,11 +105,34 @@ def _traceback(formatter: logging.Formatter, record: logging.LogRecord) -> list[
     return [formatter.formatException(record.exc_info)] if record.exc_info and record.exc_info[0] else []
 
 
+class Masked(TextIOBase):
+    """A stream that hands on text masked, line by line."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream, self._rest = stream, ""
+        self.fileno, self.isatty = stream.fileno, stream.isatty  # type: ignore[method-assign]
+
+    def write(self, text: str) -> int:
+        lines, end, self._rest = (self._rest + text).rpartition("\n")
+        self.stream.write(mask(lines) + end)
+        return len(text)
+
+    def flush(self) -> None:
+        rest, self._rest = self._rest, ""
+        self.stream.write(mask(rest))
+        self.stream.flush()
+
+
+def mask_streams() -> None:
+    """From now on also mask what others print in this process, their warnings, and what ends it unforeseen."""
+    sys.stdout, sys.stderr = (one if isinstance(one, Masked) else Masked(one) for one in (sys.stdout, sys.stderr))
+
+
 class _Handler(logging.StreamHandler[TextIO]):
     """Ours, so that configuring a second time replaces nothing else. Writes to what stderr is at that moment."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.stream = sys.stderr
+        self.stream = sys.stderr.stream if isinstance(sys.stderr, Masked) else sys.stderr
         super().emit(record)
 
 

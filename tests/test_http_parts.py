@@ -8,6 +8,7 @@ from celeryctl.http.addresses import is_public
 from celeryctl.http.answers import CENTURY, excerpt, looks_like_json, retry_after
 from celeryctl.http.budget import rate_limit
 from celeryctl.http.faults import same_site, site
+from celeryctl.local.generate import CARD_NUMBERS
 
 pytestmark = pytest.mark.unit
 
@@ -64,6 +65,14 @@ def test_an_excerpt_is_short_printable_and_of_a_text_only() -> None:
     assert excerpt(b"a\r\n\0\x1b b\tc" + b"x" * 200) == "'a b c" + "x" * 75 + "'"
     assert excerpt(b'{"number": 1}') == excerpt(b"") == excerpt(b"\xff\xfe\x00") == ""
     assert excerpt(b"the card 4111 1111 1111 1111 of token-1", ["token-1"]) == "'the card **** of ****'"
+
+
+@pytest.mark.parametrize("mark", ["\u00a0", ".", "&nbsp;", "&#160;", "</b> <b>", "\n", ", "])
+def test_an_excerpt_tells_no_card_number_whatever_a_page_puts_between_its_groups(mark: str) -> None:
+    page = mark.join(CARD_NUMBERS[0].split("-"))
+    shown = excerpt(f"<p>the card <b>{page}</b> is refused</p>".encode())
+    assert shown.startswith("'<p>the card <b>**")
+    assert not any(group in shown for group in CARD_NUMBERS[0].split("-"))
 
 
 def test_retry_after_is_seconds_or_a_date_or_nothing() -> None:

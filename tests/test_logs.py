@@ -1,13 +1,16 @@
 import json
 import logging
 import re
+import sys
 import time
+import traceback
 import uuid
 from collections.abc import Iterator
 
 import pytest
 
 from celeryctl import logs
+from celeryctl.local.generate import CARD_NUMBERS
 
 pytestmark = pytest.mark.unit
 
@@ -47,6 +50,7 @@ SECRET = {
     "(4222222222222)": "(****)",
     "4111-1111-1111-1111-123": "****",
 }
+MARKS = (".", "_", "/", "  ", "\t", "\u00a0", "\u202f", "\u2011", "\u2013", "&nbsp;", "\\xa0", "\\u00a0", " - ")
 HARMLESS = [
     "http://localhost:8080/users?email=a@b.example",
     "postgresql://me@h/db",
@@ -64,6 +68,31 @@ HARMLESS = [
 def test_passwords_keys_and_card_numbers_are_masked(text: str, expected: str) -> None:
     assert logs.mask(text) == expected
     assert logs.mask(expected) == expected
+
+
+@pytest.mark.parametrize("mark", MARKS)
+def test_a_card_number_is_masked_whatever_stands_between_its_groups(mark: str) -> None:
+    for groups in (CARD_NUMBERS[0].split("-"), ["3782", "822463", "10005"]):
+        assert logs.mask(f"card {mark.join(groups)}, as it came") == "card ****, as it came"
+
+
+def test_what_others_print_is_masked_line_by_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(sys, "stdout", sys.stdout)  # both as before afterwards
+        patched.setattr(sys, "stderr", sys.stderr)
+        logs.mask_streams()
+        logs.mask_streams()
+        logs.configure("INFO")
+        sys.stdout.write(f"the card {CARD_NUMBERS[0]}\n")
+        sys.stdout.write(CARD_NUMBERS[1][:9])
+        sys.stdout.write(f"{CARD_NUMBERS[1][9:]} not yet")
+        sys.stdout.flush()
+        traceback.print_exception(ValueError(CARD_NUMBERS[2]))
+        logging.getLogger("a").info("%s", CARD_NUMBERS[3])
+    said = capsys.readouterr()
+    assert said.out == "the card ****\n**** not yet"
+    assert "ValueError: ****\n" in said.err
+    assert said.err.endswith(" INFO    a: ****\n")
 
 
 @pytest.mark.parametrize("text", HARMLESS)

@@ -36,6 +36,8 @@ def connect(app: "App") -> None:
 
     def log(**_: Any) -> None:
         logs.configure(settings.log_level, settings.log_format)
+        # A data set's own code may print its records.
+        logs.mask_streams()
 
     def begin(**_: Any) -> None:
         # What all processes need is loaded once, before they are forked.

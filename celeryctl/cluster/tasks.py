@@ -1,6 +1,8 @@
 """The tasks: one that opens a run for every data set, and one that does a batch."""
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from celeryctl.cluster.publish import announce
@@ -33,13 +35,14 @@ def register(app: "App") -> None:
 def _batch(app: "App"):  # type: ignore[no-untyped-def]
     def batch(task: Any, batch_id: int) -> None:
         """Do a batch, unless it is done already or in somebody else's hands: a message may come late or twice."""
-        try:
-            claim = batches.claim(batch_id, holder=task.request.hostname, task_id=task.request.id)
-            following = app.pipeline.work(claim) if claim else []
-        except CeleryctlError as exc:
-            # Nothing was written. The batch is announced again when its lease is over.
-            logger.error("batch %s: %s", batch_id, exc)  # noqa: TRY400 - its reason says it all
-            return
+        with _discreet(f"batch {batch_id}"):
+            try:
+                claim = batches.claim(batch_id, holder=task.request.hostname, task_id=task.request.id)
+                following = app.pipeline.work(claim) if claim else []
+            except CeleryctlError as exc:
+                # Nothing was written. The batch is announced again when its lease is over.
+                logger.error("batch %s: %s", batch_id, exc)  # noqa: TRY400 - its reason says it all
+                return
         announce(app, following)
 
     return batch
@@ -51,7 +54,24 @@ def _fetch(app: "App", dataset: str):  # type: ignore[no-untyped-def]
         if limit is not None and (type(limit) is not int or not 1 <= limit < 2**63):
             logger.error("%s is not fetched: a limit is a whole number from 1 on", dataset)
             return
-        opened = app.pipeline.open(Order(dataset=dataset, trigger="task", refresh=refresh, limit=limit))
+        with _discreet(f"a fetch of {dataset}"):
+            opened = app.pipeline.open(Order(dataset=dataset, trigger="task", refresh=refresh, limit=limit))
         announce(app, opened.batches if opened else ())
 
     return fetch
+
+
+@contextmanager
+def _discreet(what: str) -> Iterator[None]:
+    """Keep to our own log, where it is masked, what an exception that nobody foresaw says.
+
+    Celery would publish its words to everybody who listens: a row's value may be among them.
+    """
+    try:
+        yield
+    except CeleryctlError:
+        raise
+    except Exception as exc:
+        logger.exception("%s ended unexpectedly", what)
+        fix = "celeryctl logs    (its traceback)"
+        raise CeleryctlError(f"{what} ended unexpectedly", why=type(exc).__name__, fix=fix) from None

@@ -16,6 +16,7 @@ RETRYABLE = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPSta
 SHOWN = 80  # characters of a foreign text in our messages
 CENTURY = 3.15e9  # seconds; what is added to a date must stay one
 CARD = re.compile(r"\d(?:[ -]?\d){11,}")
+TELLING = 9  # digits, whatever stands between them: more than that of a card's number must not be told
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,4 +101,8 @@ def excerpt(body: bytes, secrets: Iterable[str] = ()) -> str:
     for secret in secrets:
         text = text.replace(secret, "****")
     printable = "".join(char if char.isprintable() else " " for char in CARD.sub("****", text))
-    return f"'{' '.join(printable.split())[:SHOWN]}'"
+    shown = " ".join(printable.split())[:SHOWN]
+    if sum(map(str.isdigit, shown)) > TELLING:
+        # Pages put anything between its groups: tags, entities, spaces of all kinds.
+        shown = re.sub(r"\d+", "**", shown)
+    return f"'{shown}'"

@@ -2,10 +2,9 @@
 
 import re
 from collections.abc import Iterator, Set
-from contextlib import suppress
 from dataclasses import replace
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import peewee
@@ -34,11 +33,17 @@ def decode(dataset: Dataset, body: bytes) -> list[Result]:
     """
     if body.lstrip()[:1] == b"{":
         body = b"[" + body + b"]"
-    with suppress(*FAULTS):
-        found = checked(dataset, _decoder(dataset.record).decode(body))
-        if rows := _rows(dataset, found):
-            return list(zip(found, rows, strict=True))
+    found = _at_once(dataset, body)
+    if found is not None and (rows := _rows(dataset, checked(dataset, found))):
+        return list(zip(found, rows, strict=True))
     return [_one(dataset, raw) for raw in records(dataset, body)]
+
+
+def _at_once(dataset: Dataset, body: bytes) -> list[Any] | None:
+    try:
+        return cast("list[Any]", _decoder(dataset.record).decode(body))
+    except Exception:  # noqa: BLE001 - a record may check itself, in its author's code
+        return None
 
 
 def _rows(dataset: Dataset, found: list[Any]) -> list[dict[str, Any]] | None:
@@ -63,6 +68,8 @@ def _one(dataset: Dataset, raw: msgspec.Raw) -> Result:
         record = _decoder_of_one(dataset.record).decode(raw)
     except FAULTS as exc:
         result: Result = _explain(dataset, raw, exc)
+    except Exception as exc:  # noqa: BLE001 - the author's code
+        result = _explain(dataset, raw, ValueError(f"{dataset.record.__name__} raised {type(exc).__name__}"))
     else:
         result = _row(dataset, record)
     return replace(result, payload=payload(dataset, bytes(raw))) if isinstance(result, Rejection) else result
@@ -79,7 +86,7 @@ def _explain(dataset: Dataset, raw: msgspec.Raw, first: Exception) -> Rejection:
     good, reasons = _fields(dataset, found)
     try:
         wrong = _row(dataset, dataset.record(**good))
-    except (TypeError, ValueError):
+    except Exception:  # noqa: BLE001 - the author's code
         wrong = Rejection(())  # it checks itself as a whole, and has said what it has to say
     more = wrong.reasons if isinstance(wrong, Rejection) else ()
     return Rejection((*(reasons or [_told(first, found.values())]), *more), key=usable(found.get(dataset.source.key)))

@@ -11,7 +11,7 @@ from celeryctl.dataset import Dataset, Source
 from celeryctl.errors import SourceError
 from celeryctl.pipeline.decode import attribute
 from celeryctl.pipeline.page import Get, Page, Trail, ask, last_page, numbered, read, url_of
-from celeryctl.pipeline.rejection import Rejection
+from celeryctl.pipeline.rejection import Rejection, key_shown
 from celeryctl.storage.batches import Claim, Outcome
 from celeryctl.storage.misses import Missed
 from celeryctl.storage.readings import Reading
@@ -144,7 +144,7 @@ def _collect(page: Page, rows: Rows, missed: list[Missed], *, limit: int | None)
     good = []
     for index, result in enumerate(within):
         if isinstance(result, Rejection):
-            key = str(result.key) if result.key is not None else f"page {page.number}, record {index + 1}"
+            key = key_shown(rows.model, result.key) or f"page {page.number}, record {index + 1}"
             missed.append(Missed(key, "rejected", result.reasons, payload=result.payload))
         else:
             good.append(result[1])

@@ -2,7 +2,10 @@
 
 import json
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
+
+import peewee
 
 from celeryctl.dataset import Dataset
 from celeryctl.logs import HIDDEN, mask
@@ -34,14 +37,24 @@ def payload(dataset: Dataset, raw: bytes) -> str | None:
     """
     if len(raw) > LARGEST:
         return None
-    sealed = any(isinstance(column, EncryptedField) for column in dataset.model._meta.sorted_fields)
     try:
-        hidden = _hidden(json.loads(raw), 1 if sealed else FEWEST, DEEPEST)
+        hidden = _hidden(json.loads(raw), 1 if is_sealed(dataset.model) else FEWEST, DEEPEST)
         kept = mask(json.dumps(hidden, allow_nan=False))
         json.loads(kept)  # masked, it may be JSON no longer
     except (ValueError, RecursionError):
         return None
     return kept if len(kept) <= LARGEST else None
+
+
+def key_shown(model: type[peewee.Model], key: int | None) -> str | None:
+    """A record's own id as it may be kept: not where it may be the number that the data set encrypts."""
+    return None if key is None or (is_sealed(model) and _digits(str(key)) >= FEWEST) else str(key)
+
+
+@cache
+def is_sealed(model: type[peewee.Model]) -> bool:
+    """Whether it encrypts a column."""
+    return any(isinstance(column, EncryptedField) for column in model._meta.sorted_fields)
 
 
 def suffices(kept: str | None) -> bool:

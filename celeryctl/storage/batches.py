@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import peewee
 
 from celeryctl.errors import CeleryctlError, SourceError, SourceUnreachableError
+from celeryctl.logs import mask
 from celeryctl.storage import rates, readings, runs, sources
 from celeryctl.storage.cipher import Keyring
 from celeryctl.storage.database import database, transaction
@@ -122,8 +123,10 @@ def finish(claimed: Claim, outcome: Outcome, works: Works, keyring: Keyring) -> 
 def fail(claimed: Claim, works: Works, outcome: Outcome, error: CeleryctlError) -> list[int]:
     """Give the batch up, and with it what nobody has begun. The next run plans again.
 
-    Of a source that is to blame it is noted, once for every run.
+    Of a source that is to blame it is noted, once for every run. What is noted is masked: a source chooses the names of
+    hosts, and a data set's code those of columns.
     """
+    why = mask(str(error))
     with transaction():
         if not _drop(claimed):
             return []
@@ -134,8 +137,8 @@ def fail(claimed: Claim, works: Works, outcome: Outcome, error: CeleryctlError) 
         Batch.delete().where(Batch.id.in_(waiting)).execute()
         if isinstance(error, SourceError | SourceUnreachableError):
             asked = error.retry_after if isinstance(error, SourceUnreachableError) else None
-            sources.failed(run.dataset, str(error), retry_after=asked, again=bool(run.error))
-        run.error, run.error_exit = str(error), error.exit_code
+            sources.failed(run.dataset, why, retry_after=asked, again=bool(run.error))
+        run.error, run.error_exit = why, error.exit_code
         _count(run, outcome)
         run.save(only=run.dirty_fields)
         return runs.advance(run, works)

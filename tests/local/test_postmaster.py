@@ -63,8 +63,11 @@ def test_no_row_that_is_refused_reaches_the_log(standing: Postgres) -> None:
         with pytest.raises(psycopg2.errors.BadCopyFileFormat, match="4111-1111"):
             cursor.copy_expert("COPY cards FROM STDIN", io.StringIO("4111-1111\t4111-1111\n"))
         cursor.execute("DO $$ BEGIN RAISE WARNING '4111-1111'; END $$")
+    with pytest.raises(psycopg2.OperationalError):
+        psycopg2.connect(standing.url("not-there"))
     said = standing.log.read_text()
     assert "ready to accept connections" in said
+    assert "not-there" in said  # what is no statement's error is there all the same
     assert "4111" not in said
     assert "INSERT" not in said
 

@@ -25,6 +25,7 @@ pytestmark = pytest.mark.unit
 
 USERS, ADDRESSES, CARDS = users.DATASET, addresses.DATASET, credit_cards.DATASET
 GOOD = {"id": 1, "name": "n", "username": "u", "email": "e"}
+GOOD_ROW = {"external_id": 1, "name": "n", "username": "u", "email": "e"}
 PLACE = {"building_number": "7", "street_name": "s", "city": "c", "state": "s", "country": "c", "zip": "01234"}
 LARGEST = 2**63 - 1
 EMPTY = """
@@ -342,6 +343,35 @@ def test_a_record_that_checks_itself_rejects_itself() -> None:
 
     assert rejection(declared(Checked), {"city": "Atlantis"}).reasons[0].startswith("sunk")
     assert "unknown field" in rejection(declared(Checked), {"city": "c", "x": 1}).reasons[0]
+
+
+def test_a_record_whose_check_fails_in_any_way_rejects_itself_only() -> None:
+    class Checked(msgspec.Struct):
+        id: int
+        city: str
+
+        def __post_init__(self) -> None:
+            {"here": 1}[self.city]
+
+    dataset = replace(USERS, record=Checked, to_row=lambda _: GOOD_ROW)
+    good, bad = decode(dataset, json.dumps([{"id": 1, "city": "here"}, {"id": 2, "city": CARD_NUMBERS[0]}]).encode())
+    assert not isinstance(good, Rejection)
+    assert bad == Rejection(("Checked raised KeyError",), key=2)
+
+
+@pytest.mark.parametrize(
+    ("field", "why"),
+    [
+        ("credit_card_type", "holds as many digits as a card number"),
+        ("credit_card_expiry_date", "is no day of the calendar"),
+    ],
+)
+@pytest.mark.parametrize("mark", ["", " ", ".", "\u00a0"])
+def test_a_card_number_in_another_column_than_its_own_is_rejected(field: str, why: str, mark: str) -> None:
+    card = {"credit_card_number": "visa", "credit_card_type": "visa", "credit_card_expiry_date": "2028-01-31"}
+    assert rows(CARDS, card)
+    (reason,) = rejection(CARDS, {**card, field: mark.join(CARD_NUMBERS[0].split("-"))}).reasons
+    assert reason.endswith(why)
 
 
 def test_the_default_of_an_absent_field_counts_beside_a_faulty_one() -> None:

@@ -7,7 +7,7 @@ import pytest
 from celeryctl import datasets
 from celeryctl.local.generate import CARD_NUMBERS
 from celeryctl.pipeline.decode import decode
-from celeryctl.pipeline.rejection import DEEPEST, LARGEST, Rejection, payload, suffices
+from celeryctl.pipeline.rejection import DEEPEST, LARGEST, Rejection, key_shown, payload, suffices
 
 pytestmark = pytest.mark.unit
 NUMBER = CARD_NUMBERS[0].replace("-", "").replace(" ", "")
@@ -39,6 +39,12 @@ def test_a_card_number_is_not_kept_however_it_is_spelt(mark: str) -> None:
         found = payload(USERS, json.dumps(record).encode())
         assert found is not None
         assert not any(character.isdigit() for character in found.replace("u2013", "").replace("u00a0", ""))
+
+
+def test_the_own_id_of_a_record_is_kept_unless_it_may_be_the_number_that_is_encrypted() -> None:
+    number = int(NUMBER)
+    assert [key_shown(USERS.model, key) for key in (7, number, None)] == ["7", str(number), None]
+    assert [key_shown(CARDS.model, key) for key in (7, 10**12 - 1, 10**12, number)] == ["7", "9" * 12, None, None]
 
 
 @pytest.mark.parametrize("name", ["password", "secret", "api_key", "authorization"])

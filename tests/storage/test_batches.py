@@ -8,7 +8,8 @@ import psycopg2
 import pytest
 from waiting import eventually
 
-from celeryctl.errors import RefusedError, SourceUnreachableError
+from celeryctl.errors import RefusedError, SourceError, SourceUnreachableError
+from celeryctl.local.generate import CARD_NUMBERS
 from celeryctl.storage import batches, plan
 from celeryctl.storage.database import connect_once, database, session, transaction
 from celeryctl.storage.ledger import Batch
@@ -265,3 +266,12 @@ def test_a_batch_with_misses_and_the_deletion_of_its_users_wait_for_each_other(
     assert failures == []
     assert sql("SELECT count(*) FROM users") == [(1,)]
     assert sql("SELECT (SELECT count(*) FROM misses), (SELECT count(*) FROM addresses)") == [(0, 0)]
+
+
+def test_what_a_source_or_a_declaration_brought_into_an_error_is_masked_in_the_ledger() -> None:
+    people(3)
+    claim = take(order().batches[0])
+    batches.fail(claim, WORKS, batches.Outcome(), SourceError("no", why=f"it points to {CARD_NUMBERS[0]}.example"))
+    kept = [sql("SELECT error FROM runs WHERE error IS NOT NULL"), sql("SELECT error FROM sources")]
+    assert [str(one).count("it points to ****.example") for one in kept] == [1, 1]
+    assert CARD_NUMBERS[0] not in str(kept)
