@@ -4,8 +4,8 @@ import json
 import logging
 import re
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
-from io import TextIOBase
 from typing import Any, Literal, TextIO
 
 Format = Literal["text", "json"]
@@ -105,12 +105,14 @@ def _traceback(formatter: logging.Formatter, record: logging.LogRecord) -> list[
     return [formatter.formatException(record.exc_info)] if record.exc_info and record.exc_info[0] else []
 
 
-class Masked(TextIOBase):
-    """A stream that hands on text masked, line by line."""
+class Masked:
+    """A stream that hands on text masked, line by line. All else is the stream's own, its ``buffer`` too."""
 
     def __init__(self, stream: TextIO) -> None:
         self.stream, self._rest = stream, ""
-        self.fileno, self.isatty = stream.fileno, stream.isatty  # type: ignore[method-assign]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
 
     def write(self, text: str) -> int:
         lines, end, self._rest = (self._rest + text).rpartition("\n")
@@ -123,16 +125,26 @@ class Masked(TextIOBase):
         self.stream.flush()
 
 
-def mask_streams() -> None:
-    """From now on also mask what others print in this process, their warnings, and what ends it unforeseen."""
-    sys.stdout, sys.stderr = (one if isinstance(one, Masked) else Masked(one) for one in (sys.stdout, sys.stderr))
+def mask_streams() -> Callable[[], None]:
+    """From now on also mask what others print in this process, and what ends it unforeseen. Returns what undoes it."""
+    before: Any = sys.stdout, sys.stderr
+    now: Any = [one if isinstance(one, Masked) else Masked(one) for one in before]
+    sys.stdout, sys.stderr = now
+
+    def undo() -> None:
+        for one in now:
+            one.flush()
+        sys.stdout, sys.stderr = before
+
+    return undo
 
 
 class _Handler(logging.StreamHandler[TextIO]):
     """Ours, so that configuring a second time replaces nothing else. Writes to what stderr is at that moment."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.stream = sys.stderr.stream if isinstance(sys.stderr, Masked) else sys.stderr
+        err: Any = sys.stderr
+        self.stream = err.stream if isinstance(err, Masked) else err
         super().emit(record)
 
 

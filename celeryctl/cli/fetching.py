@@ -3,9 +3,11 @@
 import time
 import uuid
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from celeryctl import logs
 from celeryctl.cli import options
 from celeryctl.cli.interruption import Interruption
 from celeryctl.errors import BrokerUnreachableError, UsageError
@@ -78,7 +80,8 @@ def work_here(pipeline: Pipeline, order: runs.Order) -> list[Run]:
     """Do the order's runs in this process. An interrupt cancels those that it opened; what is stored stays."""
     opened = orders.place(pipeline, order)
     limit = f"the batch under way, whose requests take {pipeline.settings.http_total_timeout:g} s each at most"
-    with Progress(options.notices()) as progress, Interruption(limit) as interruption:
+    with Progress(options.notices()) as progress, Interruption(limit) as interruption, ExitStack() as later:
+        later.callback(logs.mask_streams())  # a data set's own code may print its records
         show = interruption.after(progress.show)
         try:
             return orders.see_through(opened.run.id, order.followers, lambda run_id: pipeline.drain(run_id, show))

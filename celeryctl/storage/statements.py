@@ -61,7 +61,9 @@ class Statements:
         self.clear_stage = self._made("DELETE FROM {stage}")
         self.copy_to_stage = self._made("COPY {stage} ({columns}) FROM STDIN")
         self.drop_orphans = self._drop_orphans(fields)
-        self.analyze = self._made("ANALYZE {stage}")
+        # Of the key alone: of every column its values would come into pg_statistic and the WAL, also those of rows that
+        # are refused.
+        self.analyze = self._made("ANALYZE {stage} ({keys})")
         self.merge = self._made(MERGE)
         self.confirm = self._made(CONFIRM)
 
