@@ -9,6 +9,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import redis
+from leakcheck import note_broker
 from waiting import eventually
 
 from celeryctl.local import wheels
@@ -29,6 +30,7 @@ class Broker:
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen([wheels.valkey(), "valkey.conf"], cwd=self._folder, stdout=log, stderr=log)
         eventually(self._answers)
+        note_broker(self.url)
 
     def stop(self) -> None:
         if self._process is not None:

@@ -3,12 +3,14 @@
 import logging
 import os
 import uuid
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 
 import psycopg2
 import pytest
 import redis
+from leakcheck import pytest_runtest_makereport, pytest_runtest_teardown  # noqa: F401 - hooks
 from psycopg2 import sql
 from psycopg2.extensions import make_dsn, parse_dsn
 from servers import postgres_server, server_home, valkey_server  # noqa: F401 - fixtures
@@ -114,10 +116,19 @@ def redis_url(valkey_server: str) -> str:  # noqa: F811 - a fixture
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Show how long the cluster took to recover from every fault."""
+    """Show how long the cluster took to recover from every fault, and where card numbers were looked for."""
     passed = terminalreporter.getreports("passed")
     times = [(one.nodeid, *value) for one in passed for name, value in one.user_properties if name == "recovery"]
     if times:
         terminalreporter.section("seconds until recovered, and within what")
     for node, seconds, bound in sorted(times):
         terminalreporter.write_line(f"{seconds:6.1f} {bound:4g}  {node}")
+    looked = Counter[str]()
+    for place, size in [
+        one for it in passed for name, value in it.user_properties if name == "looked" for one in value
+    ]:
+        looked[place] += size
+    if looked:
+        terminalreporter.section("bytes looked through for card numbers, and where")
+    for place, size in looked.items():
+        terminalreporter.write_line(f"{size:12,}  {place}")

@@ -117,7 +117,7 @@ def test_a_cassette_tells_nothing_about_the_machine_that_recorded_it(path: Path)
 
 
 def test_any_other_card_number_is_replaced_while_recording() -> None:
-    sent: dict[str, Any] = {"credit_card_number": "4111-1111-1111-1111", "note": "5500 0000 0000 0004", "other": "1234"}
+    sent: dict[str, Any] = {"credit_card_number": "4111-1111-1111-1112", "note": "5500 0000 0000 0005", "other": "1234"}
     kept = {
         "credit_card_number": generate.CARD_NUMBERS[0],
         "phone": "1-770-736-8031 x56442",

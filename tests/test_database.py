@@ -222,6 +222,7 @@ def test_a_database_that_cannot_be_reached_is_told_without_its_password(
     db.close()
 
 
+@pytest.mark.shows_numbers("the statement that is refused holds one")
 @pytest.mark.parametrize(
     "statement",
     [
@@ -455,6 +456,7 @@ def test_text_columns_have_no_length(database_url: str) -> None:
     assert sql(TYPES.format("starts_with(data_type, 'character')")) == []
 
 
+@pytest.mark.shows_numbers("its row is not a real one: the column holds any text")
 def test_deleting_a_user_deletes_what_hangs_on_it(database_url: str) -> None:
     for number in (1, 2):
         user = User.create(external_id=number, name="n", username="u", email="e")

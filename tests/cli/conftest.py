@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from faultserver import FaultServer, Reply
+from leakcheck import note
 from servers import KEY
 
 from celeryctl.cli import app
@@ -23,6 +24,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.Cap
         capfdbinary.readouterr()
         code = app.run(arguments)
         out, err = (text.decode() for text in capfdbinary.readouterr())
+        note(out, err)
         return Said(code, out, err)
 
     return run

@@ -216,7 +216,7 @@ def test_an_error_ends_with_its_exit_code(capsys: Captured, error: BaseException
 
 def test_an_error_is_three_lines_without_secrets_or_control_characters(capsys: Captured) -> None:
     error = SettingsError(
-        "no\x1b[2J", why="connection to\n  postgresql://u:s3cret@h failed\n", fix="pay 4111 1111 1111 1111"
+        "no\x1b[2J", why="connection to\n  postgresql://u:s3cret@h failed\n", fix="pay 1228 1221 1221 1431"
     )
     assert boundary.guarded(fail(error), ["fetch"]) == 2
     assert capsys.readouterr().err == (
@@ -244,7 +244,7 @@ def test_anything_else_is_a_bug_and_no_traceback(capsys: Captured) -> None:
 
 def test_debug_shows_chained_tracebacks_with_secrets_masked(capsys: Captured) -> None:
     error = RuntimeError("at redis://:s3cret@h")
-    error.__cause__ = ValueError("4111 1111 1111 1111 at postgresql://u:s3cret@h/d?password=s3cret")
+    error.__cause__ = ValueError("1228 1221 1221 1431 at postgresql://u:s3cret@h/d?password=s3cret")
     assert boundary.guarded(fail(error), ["stats", "--debug"]) == 1
     err = capsys.readouterr().err
     assert err.count("Traceback") == 1

@@ -7,10 +7,14 @@ import sys
 from pathlib import Path
 
 import pytest
+from servers import KEY
+from sinks import Sweep
 
 from celeryctl.cli import completion
 from celeryctl.datasets.scaffold import write
+from celeryctl.local.generate import CARD_NUMBERS
 from celeryctl.storage.database import session
+from celeryctl.storage.ledger import Miss
 from celeryctl.storage.ledger import Run as LedgerRun
 
 pytestmark = pytest.mark.integration
@@ -102,3 +106,20 @@ def test_a_database_that_is_silent_is_not_waited_for(monkeypatch: pytest.MonkeyP
         assert list(completion.runs("")) == []
         silent.settimeout(10)
         silent.accept()[0].close()  # it was asked, and is still being waited for where nobody looks
+
+
+@pytest.mark.shows_numbers("puts them where they could be offered from")
+@pytest.mark.parametrize("shell", SHELLS)
+def test_no_secret_and_no_number_is_offered_anywhere(shell: str, database: str) -> None:
+    run_id, password = make_run(0xABC12345, "failed"), "s3cret-s3cret"
+    with session():
+        LedgerRun.update(error=f"no {CARD_NUMBERS[0]}").where(LedgerRun.id == run_id).execute()
+        Miss.insert(dataset="users", key=CARD_NUMBERS[1], outcome="failed", reasons=[CARD_NUMBERS[2]]).execute()
+    secrets = {"REDIS_URL": f"redis://:{password}@127.0.0.1:1/0", "FLOWER_BASIC_AUTH": f"ann:{password}"}
+    groups = ("fetch", "failed", "runs", "why", "tail", "wait", "users show", "config", "keys", "schedule run", "psql")
+    told = "".join(complete(shell, f"celeryctl {group} ", **secrets) for group in groups)
+    assert run_id[:8] in told
+    sweep = Sweep(CARD_NUMBERS)
+    sweep.text("completion", told)
+    sweep.assert_clean()
+    assert not [secret for secret in (password, KEY, database) if secret in told]

@@ -80,6 +80,7 @@ def test_a_key_that_is_missing_ends_it_before_anything_is_changed(run: Run, monk
     assert sealed_with(old) == 10
 
 
+@pytest.mark.shows_numbers("a value that cannot be opened is any text")
 @pytest.mark.usefixtures("source")
 @pytest.mark.parametrize("command", ["fetch all --refresh --sync", "seed 20", "failed --retry --all"])
 def test_with_a_wrong_key_nothing_is_begun(run: Run, monkeypatch: pytest.MonkeyPatch, command: str) -> None:

@@ -74,6 +74,7 @@ def test_users_are_listed_in_order_and_by_the_page(run: Run, seeded: str) -> Non
 REVEALED = "SELECT user_id, who, host FROM reveals ORDER BY id"
 
 
+@pytest.mark.shows_numbers("they are revealed")
 def test_cards_are_revealed_to_who_says_yes_and_that_is_kept(
     run: Run, seeded: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from leakcheck import note
 from servers import KEY
 from waiting import eventually
 
@@ -138,7 +139,7 @@ def run(
     variables: dict[str, str], folder: Path, *words: str, program: str = "celeryctl"
 ) -> subprocess.CompletedProcess[str]:
     """A command from its beginning to its end."""
-    return subprocess.run(
+    done = subprocess.run(
         [*PYTHON, program, *words],
         capture_output=True,
         text=True,
@@ -147,6 +148,8 @@ def run(
         cwd=folder,
         check=False,
     )
+    note(done.stdout, done.stderr)
+    return done
 
 
 def rows(statement: str, *parameters: Any) -> list[tuple[Any, ...]]:

@@ -16,17 +16,17 @@ class Database:
     """A PostgreSQL that keeps its port when it is started again."""
 
     def __init__(self, home: Path) -> None:
-        self._home = home
+        self.home = home
         self.url = Postgres(home).ensure()
         self.port = int(urlsplit(self.url).port or 0)
 
     def stop(self) -> None:
         """End it as a power cut would: nobody is asked, nothing is written any more."""
         self._processes()[0].send_signal(signal.SIGQUIT)
-        eventually(lambda: not Postmaster(self._home).alive)
+        eventually(lambda: not Postmaster(self.home).alive)
 
     def start(self) -> None:
-        Postmaster(self._home, ports=lambda: self.port).start()
+        Postmaster(self.home, ports=lambda: self.port).start()
 
     def freeze(self) -> None:
         for one in self._processes():
@@ -38,5 +38,5 @@ class Database:
                 one.resume()
 
     def _processes(self) -> list[psutil.Process]:
-        main = psutil.Process(int((Postmaster(self._home).data / "postmaster.pid").read_text().splitlines()[0]))
+        main = psutil.Process(int((Postmaster(self.home).data / "postmaster.pid").read_text().splitlines()[0]))
         return [main, *main.children()]

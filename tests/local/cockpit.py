@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from leakcheck import note
 from servers import dispose
 from waiting import eventually
 
@@ -50,6 +51,7 @@ class Cockpit:
         """Run it to its end."""
         process = self.start(*arguments, **options)
         out, err = process.communicate(timeout=90)
+        note(*filter(None, (out, err)))
         return subprocess.CompletedProcess(arguments, process.returncode, out, err)
 
     def ok(self, *arguments: str, **options: Any) -> str:

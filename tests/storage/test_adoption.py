@@ -93,6 +93,7 @@ def test_what_was_taken_over_is_ours_in_every_respect() -> None:
     assert sql("SELECT count(*) FROM addresses") == [(0,)]
 
 
+@pytest.mark.shows_numbers("the application that is replaced stores them in the clear")
 def test_unless_it_is_asked_for_nothing_is_changed() -> None:
     before = sql(TABLES)
     with pytest.raises(SchemaError, match=TOLD) as caught:
@@ -101,6 +102,7 @@ def test_unless_it_is_asked_for_nothing_is_changed() -> None:
     assert sql(TABLES) == before
 
 
+@pytest.mark.shows_numbers("the application that is replaced stores them in the clear")
 def test_without_a_key_nothing_is_changed() -> None:
     before = sql(TABLES)
 
@@ -112,6 +114,7 @@ def test_without_a_key_nothing_is_changed() -> None:
     assert sql(TABLES) == before
 
 
+@pytest.mark.shows_numbers("the application that is replaced stores them in the clear")
 def test_what_fails_midway_leaves_everything_as_it_was() -> None:
     before = sql(TABLES)
     with pytest.raises(CipherError, match="there is no key"):
@@ -120,6 +123,7 @@ def test_what_fails_midway_leaves_everything_as_it_was() -> None:
     assert sql("SELECT count(*) FROM credit_cards") == [(5,)]
 
 
+@pytest.mark.shows_numbers("the application that is replaced stores them in the clear")
 @pytest.mark.parametrize(
     "theirs",
     ["CREATE VIEW people AS SELECT name FROM users", "CREATE TABLE people (user_id integer REFERENCES users)"],
@@ -155,6 +159,7 @@ def test_our_own_tables_without_their_history_are_not_encrypted_once_more() -> N
     assert "another database" in caught.value.fix
 
 
+@pytest.mark.shows_numbers("the application that is replaced stores them in the clear")
 def test_tables_that_lack_a_column_are_not_taken_over() -> None:
     sql("ALTER TABLE credit_cards DROP COLUMN card_type")
     with pytest.raises(SchemaError, match="not celeryctl's") as caught:

@@ -72,6 +72,7 @@ def test_what_was_cut_off_goes_on_where_it_was() -> None:
     assert_all_open(users)
 
 
+@pytest.mark.shows_numbers("a value that cannot be opened is any text")
 def test_what_cannot_be_opened_is_left_and_counted() -> None:
     users = people(4)
     store(users, OLD)
