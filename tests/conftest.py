@@ -124,10 +124,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     for node, seconds, bound in sorted(times):
         terminalreporter.write_line(f"{seconds:6.1f} {bound:4g}  {node}")
     looked = Counter[str]()
-    for place, size in [
-        one for it in passed for name, value in it.user_properties if name == "looked" for one in value
-    ]:
-        looked[place] += size
+    for name, places in [one for report in passed for one in report.user_properties]:
+        looked.update(dict(places) if name == "looked" else {})
     if looked:
         terminalreporter.section("bytes looked through for card numbers, and where")
     for place, size in looked.items():

@@ -14,6 +14,7 @@ import redis
 from sinks import Sweep
 
 from celeryctl.local.generate import CARD_NUMBERS
+from celeryctl.logs import mask
 
 SAID = pytest.StashKey[str]()
 _said: list[bytes | str] = []
@@ -34,7 +35,8 @@ def note_broker(url: str) -> None:
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
     report = yield
     if call.when == "call":
-        item.stash[SAID] = "\n".join(text for _, text in report.sections)
+        # pytest's own log handler has the records as they are, ours masks them.
+        item.stash[SAID] = "\n".join(mask(text) if " log " in name else text for name, text in report.sections)
     return report
 
 

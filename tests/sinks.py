@@ -15,6 +15,7 @@ import re
 import socket
 import threading
 import zlib
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -146,6 +147,14 @@ class Sweep:
             return urlopen(Request(url, headers=headers), timeout=30)
         except HTTPError as exc:  # a page, too
             return exc
+
+    @property
+    def sizes(self) -> list[tuple[str, int]]:
+        """Places and bytes, each place once."""
+        found = Counter[str]()
+        for place, size in self.looked:
+            found[place] += size
+        return [*found.items()]
 
     def assert_clean(self) -> None:
         assert not self.found, "\n".join(["a card number is where none may be:", *sorted({*self.found})])

@@ -3,6 +3,7 @@
 import base64
 import json
 import threading
+import traceback
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -17,7 +18,10 @@ from waiting import eventually
 
 from celeryctl.cluster.app import App, create_app
 from celeryctl.cluster.signals import Pulse
-from celeryctl.errors import DatabaseUnreachableError
+from celeryctl.cluster.tasks import _discreet
+from celeryctl.errors import CeleryctlError, DatabaseUnreachableError
+from celeryctl.local.generate import CARD_NUMBERS
+from celeryctl.logs import TextFormatter
 from celeryctl.storage import database as db
 from celeryctl.storage.runs import Order
 
@@ -213,3 +217,14 @@ def test_a_batchs_message_holds_its_id_only(database_url: str, redis_url: str, t
     assert (envelope["headers"]["task"], envelope["content-type"]) == ("celeryctl.batch", "application/json")
     args, kwargs, _ = json.loads(base64.b64decode(envelope["body"]))
     assert (args, kwargs) == ([value("SELECT id FROM batches")], {})
+
+
+def test_of_what_nobody_foresaw_only_its_kind_goes_on_to_celery(caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(CeleryctlError, match="batch 7 ended unexpectedly: KeyError") as caught, _discreet("batch 7"):
+        raise KeyError(CARD_NUMBERS[0])
+    told = repr(caught.value) + "".join(traceback.format_exception(caught.value))
+    assert CARD_NUMBERS[0] not in told
+    (said,) = caplog.records
+    assert "KeyError: '****'" in TextFormatter().format(said)
+    with pytest.raises(DatabaseUnreachableError), _discreet("batch 8"):
+        raise DatabaseUnreachableError

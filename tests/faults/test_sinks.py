@@ -100,7 +100,7 @@ def test_no_card_number_is_anywhere_but_in_its_encrypted_column(
     assert len(leaks.numbers) > 200
     assert value("SELECT count(*) FROM leak")
     assert value("SELECT count(*) FROM credit_cards")
-    record_property("looked", sweep.looked)
+    record_property("looked", sweep.sizes)
     sweep.assert_clean()
 
 
