@@ -212,6 +212,7 @@ def pages(scene: Scene) -> Iterator[str]:
 
 
 def look_at_pages(sweep: Sweep, address: str) -> None:
+    """Flower's. What else serves pages, as for metrics, is to be looked at here, too."""
     login = {"Authorization": f"Basic {base64.b64encode(LOGIN.encode()).decode()}"}
     told = {path: sweep.page(address + path, place=f"Flower {path}", **login) for path in PAGES}
     tasks = [*json.loads(told["/api/tasks?limit=1000"])]
