@@ -56,7 +56,8 @@ def ingested(source: FaultServer, tmp_path: Path) -> None:
     company = dict.fromkeys(("name", "catchPhrase", "bs"), HOSTILE)
     users: list[dict[str, Any]] = [{"id": n, "company": company, **dict.fromkeys(texts, HOSTILE)} for n in (1, 2, 3)]
     place = dict.fromkeys(("building_number", "street_name", "city", "state", "country", "zip"), HOSTILE)
-    card = {"credit_card_number": HOSTILE, "credit_card_type": HOSTILE, "credit_card_expiry_date": "2030-01-31"}
+    kind = re.sub(r"\d", "", HOSTILE)  # with as many digits it could be a number
+    card = {"credit_card_number": HOSTILE, "credit_card_type": kind, "credit_card_expiry_date": "2030-01-31"}
     source.answer("/users", Reply.json([*users, {"id": 4, HOSTILE: 1, "name": f"{HOSTILE}\0"}]), Reply.json([]))
     source.answer("/ADDRESSES", Reply.json([place] * 3))
     source.answer("/CREDIT_CARDS", Reply.json([card] * 3))
