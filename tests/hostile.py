@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 T = TypeVar("T")
 
 FEW, MANY = 200, 10_000
-amounts = pytest.mark.parametrize("amount", [FEW, pytest.param(MANY, marks=pytest.mark.slow)])
+amounts = pytest.mark.parametrize(
+    "amount", [FEW, pytest.param(MANY, marks=[pytest.mark.slow, pytest.mark.timeout(600)])]
+)
 
 TEXTS = (
     "", " ", "\0", "a\0b", "\x1b[2J", "\x1b]8;;http://e\x07", "\x9b31m", "\r", "\n", "\t", "\\", "\\N", "\\.", "\u202e",

@@ -65,14 +65,22 @@ def _published() -> Iterator[Dataset]:
 
 def _named(paths: Iterable[str], base: Path) -> Iterator[Dataset]:
     for path in paths:
+        files = _files(path, base)
+        if files is None:
+            yield _declared(_from_module(path), f"module {path}")
+        for file in files or ():
+            yield _declared(_from_file(file), str(file))
+
+
+def _files(path: str, base: Path) -> list[Path] | None:
+    """The files of a folder, or the one that ``path`` names; None where it may be a module."""
+    try:
         place = base / Path(path).expanduser()
         if place.is_dir():
-            for file in sorted(place.glob("[!_.]*.py")):
-                yield _declared(_from_file(file), str(file))
-        elif place.is_file():
-            yield _declared(_from_file(place), str(place))
-        else:
-            yield _declared(_from_module(path), f"module {path}")
+            return sorted(place.glob("[!_.]*.py"))
+        return [place] if place.is_file() else None
+    except (OSError, RuntimeError, ValueError) as exc:  # a name too long, the home of nobody, a NUL
+        raise _broken(f"CELERYCTL_DATASETS names {path[:99]!r}:", exc) from exc
 
 
 def _from_file(file: Path) -> ModuleType:
