@@ -47,6 +47,8 @@ CONFIGURATION: dict[str, Any] = {
 class App(Celery):  # type: ignore[misc]
     """Celery's app, with what its tasks work with."""
 
+    control_cls = "celeryctl.cluster.remote:Control"
+
     def __init__(self, context: Context) -> None:
         super().__init__("celeryctl", broker=address(context.settings))
         self.context = context

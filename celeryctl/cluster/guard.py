@@ -67,9 +67,11 @@ class Consumer(consumer.Consumer):  # type: ignore[misc]
 
     def connection_for_read(self, heartbeat: float | None = None) -> Any:
         connection = self.app.connection_for_read(heartbeat=heartbeat)
-        # The class, not the one that there is: after a failure kombu makes another.
+        # The class, not the one that there is: after a failure kombu makes another. Its name stays the URL's scheme,
+        # which a worker tells of when it is asked for its stats.
         guard = Guard(self.app.tasks, self.app.dead_letters)
-        connection.transport_cls = type("Transport", (Transport,), {"Channel": GuardedChannel, "guard": guard})
+        transport = type("Transport", (Transport,), {"Channel": GuardedChannel, "guard": guard})
+        connection.get_transport_cls = lambda: transport
         return self.ensure_connected(connection)
 
     def create_task_handler(self, *args: Any, **options: Any) -> Callable[[Any], None]:
