@@ -9,6 +9,7 @@ CeleryctlError                1   the command failed
 ├── SchemaError               1   the database's tables are not what this version needs
 ├── CipherError               1   a card number cannot be decrypted
 ├── RefusedError              1   the database does not take a value
+├── BrokerRefusedError        1   the broker does not permit its user to do that
 ├── SourceError               1   a source answered, but not with what it should
 └── UnreachableError         69   a needed service or worker does not answer
     ├── DatabaseUnreachableError
@@ -78,6 +79,10 @@ class CipherError(CeleryctlError):
 
 class RefusedError(CeleryctlError):
     """The database refused a statement."""
+
+
+class BrokerRefusedError(CeleryctlError):
+    """The broker does not permit its user to do that."""
 
 
 class SourceError(CeleryctlError):

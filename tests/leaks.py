@@ -21,7 +21,7 @@ AES_KEY = re.compile(r"(?<![\w+/-])[\w+/-]{43}=(?![\w+/=])", re.ASCII)
 STANDARD = str.maketrans("-_", "+/")  # base64 has two alphabets
 URL_PASSWORD = re.compile(r"://[^\s:/?#@]*:([^\s:/?#@]+)@")  # also without a user, as Redis has it
 # What somebody made up, for a test or the documentation: short, words, or a place to be filled.
-MADE_UP = re.compile(r".{0,11}|[a-z-]+|\{.*\}")
+MADE_UP = re.compile(r".{0,11}|[a-z-]*(\{.*\})?[a-z-]*|<\w+>")
 
 
 @cache

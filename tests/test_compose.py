@@ -3,13 +3,19 @@
 import os
 import re
 import shutil
+import stat
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
+import redis
 import yaml
+from composed import PASSWORDS, USERS, answers, composed, environment, servers
+from redis.exceptions import NoPermissionError
 
 ROOT = Path(__file__).parents[1]
 FILE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
@@ -18,7 +24,7 @@ OURS = {name: command for name, command in SERVICES.items() if "build" in comman
 # What `celeryctl config init` writes.
 SECRETS = {
     "POSTGRES_PASSWORD": "postgres-secret",
-    "REDIS_PASSWORD": "redis-secret",
+    **PASSWORDS,
     "FLOWER_BASIC_AUTH": "admin:flower-secret",
     "CARD_ENCRYPTION_KEYS": "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=",
 }
@@ -71,7 +77,20 @@ def test_every_secret_is_demanded_and_none_has_a_default() -> None:
 
 @pytest.mark.unit
 def test_flower_gets_neither_the_database_nor_the_card_keys() -> None:
-    assert demanded(SERVICES["celery-flower"]) == {"REDIS_PASSWORD", "FLOWER_BASIC_AUTH"}
+    assert demanded(SERVICES["celery-flower"]) == {"REDIS_VIEWER_PASSWORD", "FLOWER_BASIC_AUTH"}
+
+
+@pytest.mark.unit
+def test_each_program_gets_its_own_user_of_the_broker_and_nobody_elses_password() -> None:
+    given = {name: {one for one in demanded(service) if one.startswith("REDIS")} for name, service in SERVICES.items()}
+    assert given == {
+        "postgres": set(),
+        "db-init": set(),
+        "redis": {"REDIS_WORKER_PASSWORD", "REDIS_BEAT_PASSWORD", "REDIS_VIEWER_PASSWORD"},
+        "celery-worker": {"REDIS_WORKER_PASSWORD"},
+        "celery-beat": {"REDIS_BEAT_PASSWORD"},
+        "celery-flower": {"REDIS_VIEWER_PASSWORD"},
+    }
 
 
 @pytest.mark.unit
@@ -125,7 +144,7 @@ def test_docker_compose_accepts_the_file_and_passes_settings_on(tmp_path: Path) 
     services = yaml.safe_load(shown.stdout)["services"]
     worker = services["celery-worker"]["environment"]
     assert worker["DATABASE_URL"] == "postgresql://postgres:postgres-secret@postgres:5432/celeryapp"
-    assert worker["REDIS_URL"] == "redis://:redis-secret@redis:6379/0"
+    assert worker["REDIS_URL"] == "redis://worker:worker-secret@redis:6379/0"
     assert worker["FETCH_USERS_INTERVAL"] in (60, "60")
     assert worker["FETCH_ADDRESSES_INTERVAL"] is None
     assert services["celery-flower"]["environment"]["FLOWER_BASIC_AUTH"] == "admin:flower-secret"
@@ -152,3 +171,29 @@ def compose(folder: Path, *arguments: str, **environ: str) -> subprocess.Complet
         check=False,
         timeout=60,
     )
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("server", servers())
+def test_the_start_script_gives_the_broker_its_users(server: str) -> None:
+    with composed(server) as broker:
+        found = {user: answers(broker.url(user)) for user in USERS}
+        assert found == {"worker": True, "beat": True, "viewer": True}
+        users = (broker.folder / "users.acl").read_text().strip().splitlines()
+        assert [line.split()[1] for line in users] == [*USERS, "default", "admin"]
+        assert stat.S_IMODE((broker.folder / "users.acl").stat().st_mode) == 0o600
+        assert "secret" not in " ".join(psutil.Process(broker.process.pid).cmdline())
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("server", servers())
+def test_who_has_no_password_gets_no_answer_and_redis_cli_in_the_container_does(server: str) -> None:
+    with composed(server) as broker:
+        nobody = f"redis://127.0.0.1:{broker.port}/0"
+        assert not answers(nobody)
+        assert not answers(broker.url("worker").replace("worker-secret", "wrong"))
+        # redis-cli says AUTH with REDISCLI_AUTH, and so is the user "default".
+        inside = nobody.replace("//", f"//:{environment()['REDISCLI_AUTH']}@")
+        assert answers(inside)
+        with closing(redis.Redis.from_url(inside)) as client, pytest.raises(NoPermissionError):
+            client.llen("celery")

@@ -62,12 +62,12 @@ def _memory(patient: Patient) -> Result:
 
 
 def _password(patient: Patient) -> Result:
-    """Whether it lets in who has no password: anybody who may publish can make workers do things."""
+    """Whether it lets publish who has no password: anybody who may can make workers do things."""
     url = address(patient.context.settings)
     if not lets_anybody_in(url):
         return Result("ok", "asked for")
     local = _is_loopback(urlsplit(url).hostname or "localhost")
-    told = f"it lets in who has no password, {'from this machine' if local else 'from the network'}"
+    told = f"it lets publish who has no password, {'from this machine' if local else 'from the network'}"
     fix = f"{CLI} CONFIG SET requirepass <password>    (then put it into REDIS_URL)"
     return Result("warning" if local else "failed", told, fix)
 

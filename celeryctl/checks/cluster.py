@@ -8,7 +8,7 @@ from celeryctl.checks.databases import TABLES
 from celeryctl.checks.patient import Patient
 from celeryctl.cluster import inspection
 from celeryctl.cluster.queues import QUEUE, address, broker
-from celeryctl.errors import NoWorkerError
+from celeryctl.errors import BrokerRefusedError, NoWorkerError
 from celeryctl.storage import coverage, letters, snapshot
 from celeryctl.storage.database import session
 from celeryctl.storage.snapshot import Snapshot, WorkerLine
@@ -53,7 +53,10 @@ def _workers(patient: Patient) -> Result:
 
 def _consuming(patient: Patient) -> Result:
     alive = _alive(patient)
-    found = inspection.queues_of(patient.context.settings, [worker.name for worker in alive])
+    try:
+        found = inspection.queues_of(patient.context.settings, [worker.name for worker in alive])
+    except BrokerRefusedError as exc:
+        return Result("skipped", f"this user of the broker may not ask the workers: {exc.why}")
     deaf = [worker for worker in alive if not found.get(worker.name)]
     if deaf:
         # A worker of the solo pool answers nobody while it works.

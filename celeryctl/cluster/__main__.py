@@ -14,7 +14,7 @@ def main() -> int:
     """Parse and run; Celery itself says how it ended."""
     # Before anything is loaded that opens connections: a pool of greenlets needs others.
     maybe_patch_concurrency()
-    import_module("celeryctl.celery")
+    import_module(sys.argv[sys.argv.index("-A") + 1])
     from celery.bin.celery import main as celery
 
     return celery()  # type: ignore[no-any-return]

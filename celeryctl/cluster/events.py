@@ -14,6 +14,7 @@ from kombu.exceptions import KombuError, OperationalError
 
 from celeryctl.cluster.app import CONFIGURATION
 from celeryctl.cluster.envelope import MALFORMED
+from celeryctl.cluster.listening import TRANSPORT
 from celeryctl.logs import mask
 from celeryctl.storage.feed import Moment
 
@@ -69,6 +70,7 @@ class Events:
         """Receive until it is over, the connection is lost, or nothing has come for long: a new one tells why."""
         app = Celery("tail", broker=url, set_as_current=False)
         app.conf.broker_transport_options = CONFIGURATION["broker_transport_options"]
+        app.conf.broker_transport = TRANSPORT
         with app, app.connection_for_read() as connection:
             connection.ensure_connection(max_retries=1, timeout=LOOK)
             receiver = _Receiver(connection, handlers=dict.fromkeys(TYPES, self._handle), app=app)

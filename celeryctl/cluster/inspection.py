@@ -5,8 +5,9 @@ from typing import Any
 
 from celery import Celery
 from kombu.exceptions import OperationalError
+from redis.exceptions import NoPermissionError
 
-from celeryctl.cluster.queues import address
+from celeryctl.cluster.queues import address, refusal
 from celeryctl.errors import BrokerUnreachableError
 from celeryctl.settings import Settings
 
@@ -25,5 +26,9 @@ def _ask(settings: Settings, command: str, *, destination: Sequence[str] | None 
         inspector = app.control.inspect(destination=destination, timeout=TIMEOUT, limit=limit)
         try:
             return inspector._request(command, **arguments) or {}
+        except NoPermissionError as exc:
+            raise refusal(exc) from None
         except OperationalError as exc:
+            if isinstance(exc.__cause__, NoPermissionError):
+                raise refusal(exc.__cause__) from None
             raise BrokerUnreachableError("the broker does not answer", why=str(exc), fix="celeryctl up") from None

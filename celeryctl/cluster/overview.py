@@ -67,7 +67,8 @@ class Collector:
         for source in sources:
             if self._budget and source["name"] in limited:
                 remaining = self._budget.remaining(source["name"])
-                source["budget"] = {"limit": limited[source["name"]], "remaining": remaining}
+                known = {"limit": limited[source["name"]], "remaining": remaining}
+                source["budget"] = None if remaining is None else known
 
 
 def collect() -> dict[str, Any]:

@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from typing import NoReturn
 
 from celeryctl.cluster.queues import address, check, lets_anybody_in
+from celeryctl.cluster.rights import Program
 from celeryctl.datasets import further
 from celeryctl.errors import CeleryctlError
 from celeryctl.pipeline import keys
@@ -37,7 +38,7 @@ def become_flower(arguments: Sequence[str], context: Context, tell: Callable[[st
     settings.require_flower_auth()
     if find_spec("flower") is None:
         raise CeleryctlError("Flower is not installed", why="it is an extra", fix="pip install 'celeryctl[flower]'")
-    check(settings)
+    check(settings, "stats")
     without_secrets(os.environ, keep=("REDIS_URL",))
     if settings.flower_basic_auth:
         # On the command line every user of the machine could read it.
@@ -46,16 +47,17 @@ def become_flower(arguments: Sequence[str], context: Context, tell: Callable[[st
         tell("FLOWER_UNAUTHENTICATED_API is ignored: any web page could then stop workers; set FLOWER_BASIC_AUTH")
     # Flower would run a flowerconfig.py of this folder, whoever has put it there.
     conf = [] if os.environ.get("FLOWER_CONF") else [f"--conf={os.devnull}"]
-    _become("flower", [f"--address={settings.flower_host}", f"--port={settings.flower_port}", *conf, *arguments])
+    where = [f"--address={settings.flower_host}", f"--port={settings.flower_port}"]
+    _become("flower", [*where, *conf, *arguments], app="celeryctl.cluster.flower")
 
 
-def _ready(program: str, context: Context, tell: Callable[[str], None]) -> None:
+def _ready(program: Program, context: Context, tell: Callable[[str], None]) -> None:
     """Refuse to start what could not work: half a cluster, no broker, tables that are behind, a wrong key."""
     context.settings.require_both(program)
     context.connect()
-    check(context.settings)
+    check(context.settings, program)
     if lets_anybody_in(address(context.settings)):
-        tell("The broker lets in who has no password, and whoever may publish there controls the workers: see doctor")
+        tell("The broker lets publish who has no password, and whoever may do so controls the workers: see doctor")
     schema.require(further(context.datasets))
     context.keyring(create=True)
     keys.require(context)
@@ -67,7 +69,7 @@ def _log_level(arguments: Sequence[str], settings: Settings) -> list[str]:
     return [] if given else [f"--loglevel={settings.log_level}"]
 
 
-def _become(program: str, arguments: Sequence[str]) -> NoReturn:
+def _become(program: str, arguments: Sequence[str], *, app: str = "celeryctl.celery") -> NoReturn:
     # -P: `python -m` would put this folder first on sys.path, and what lies there may be anybody's.
-    command = [sys.executable, "-P", "-m", "celeryctl.cluster", "-A", "celeryctl", program, *arguments]
+    command = [sys.executable, "-P", "-m", "celeryctl.cluster", "-A", app, program, *arguments]
     os.execv(sys.executable, command)  # noqa: S606 - becoming Celery is the purpose

@@ -7,23 +7,30 @@ from typing import Any
 import redis
 from redis.backoff import NoBackoff
 from redis.connection import parse_url
+from redis.exceptions import NoPermissionError
 from redis.retry import Retry
 
-from celeryctl.errors import BrokerUnreachableError
+from celeryctl.cluster import rights
+from celeryctl.errors import BrokerRefusedError, BrokerUnreachableError
+from celeryctl.logs import one_line
 from celeryctl.settings import Settings
 
 QUEUE = "celery"
 PRIORITY_STEPS = ("", "\x06\x163", "\x06\x166", "\x06\x169")  # kombu's sub-queues of a queue on Redis
 TIMEOUT = 3  # seconds
+CREDENTIALS = ("username", "password", "ssl_certfile", "ssl_keyfile", "ssl_password")
+WHO = "celeryctl config show    (REDIS_URL names the user; deploy/redis.acl has one for every program)"
 
 
 @contextmanager
 def broker(url: str) -> Iterator["redis.Redis"]:
-    """A client of the broker. Errors of Redis come out as BrokerUnreachableError."""
+    """A client of the broker. Errors of Redis come out as BrokerUnreachableError, or as BrokerRefusedError."""
     try:
         client = redis.Redis.from_url(url, socket_timeout=TIMEOUT, socket_connect_timeout=TIMEOUT, retry=None)
         with client:
             yield client
+    except NoPermissionError as exc:
+        raise refusal(exc) from None
     except (redis.RedisError, ValueError) as exc:
         reason = (str(exc) or type(exc).__name__).splitlines()[0]
         raise BrokerUnreachableError(
@@ -31,14 +38,19 @@ def broker(url: str) -> Iterator["redis.Redis"]:
         ) from None
 
 
+def refusal(exc: Exception) -> BrokerRefusedError:
+    """What the broker says to a user who lacks a right; it names the command and the user."""
+    return BrokerRefusedError(why=one_line(str(exc)), fix=WHO)
+
+
 def lets_anybody_in(url: str) -> bool:
-    """Whether the broker answers who has no password: whoever may publish can make workers do things."""
+    """Whether who has neither password nor certificate can publish, and so make workers do things."""
     parts: dict[str, Any] = dict(parse_url(url))  # type: ignore[no-untyped-call]
-    place = {name: part for name, part in parts.items() if name not in ("username", "password")}
+    place = {name: part for name, part in parts.items() if name not in CREDENTIALS}
     limits = {"socket_timeout": TIMEOUT, "socket_connect_timeout": TIMEOUT, "retry": Retry(NoBackoff(), 0)}
     with closing(redis.ConnectionPool(**{**place, **limits})) as pool, redis.Redis(connection_pool=pool) as stranger:
         try:
-            return bool(stranger.ping())
+            return len(rights.refused(stranger, rights.PUBLISHING)) < len(rights.PUBLISHING)
         except redis.RedisError:
             return False
 
@@ -62,7 +74,14 @@ def address(settings: Settings) -> str:
     return str(settings.redis_url)
 
 
-def check(settings: Settings) -> None:
-    """Raise BrokerUnreachableError unless the broker answers."""
+def check(settings: Settings, program: rights.Program | None = None) -> None:
+    """Raise BrokerUnreachableError unless the broker answers, BrokerRefusedError unless its user may do the work."""
     with broker(address(settings)) as client:
         client.ping()
+        lacking = rights.refused(client, rights.NEEDED[program]) if program else []
+    if lacking:
+        raise BrokerRefusedError(
+            f"this user of the broker may not do what {program} does",
+            why=f"the broker refuses it {', '.join(lacking)}",
+            fix=WHO,
+        )

@@ -10,7 +10,8 @@ from limits.errors import StorageError
 from limits.storage import Storage, storage_from_string
 from limits.strategies import MovingWindowRateLimiter
 
-from celeryctl.errors import BrokerUnreachableError
+from celeryctl.errors import BrokerRefusedError, BrokerUnreachableError, CeleryctlError
+from celeryctl.logs import one_line
 from celeryctl.settings import parse_rate
 
 if TYPE_CHECKING:
@@ -54,12 +55,17 @@ class RateBudget:
             time.sleep(seconds)
 
     def remaining(self, source: str) -> int | None:
-        """How many requests may go out to this source now; None where no rate is set."""
+        """How many requests may go out to this source now.
+
+        None where no rate is set, or the broker does not tell this user: it takes a script, which who only looks lacks.
+        """
         rate = self._rates.get(source)
         try:
             return None if rate is None else self._limiter.get_window_stats(rate, "celeryctl", source).remaining
         except StorageError as exc:
-            raise _unreachable(source) from exc
+            if _is_refusal(exc):
+                return None
+            raise _unreachable(source, exc) from exc
 
     def paused_for(self, source: str) -> float:
         """For how many seconds more nobody may ask this source; 0 when it may be asked."""
@@ -67,7 +73,7 @@ class RateBudget:
         try:
             return max(0.0, self._storage.get_expiry(key) - time.time()) if self._storage.get(key) else 0.0
         except StorageError as exc:
-            raise _unreachable(source) from exc
+            raise _unreachable(source, exc) from exc
 
     def pause(self, source: str, seconds: float) -> None:
         key = self._pause_key(source)
@@ -76,7 +82,7 @@ class RateBudget:
             self._storage.incr(key, math.ceil(seconds))
             self._looked.pop(source, None)
         except StorageError as exc:
-            raise _unreachable(source) from exc
+            raise _unreachable(source, exc) from exc
 
     def _seconds_to_wait(self, source: str) -> float:
         """0 after taking a request from the budget."""
@@ -89,7 +95,7 @@ class RateBudget:
             else:
                 ready = self._limiter.get_window_stats(rate, "celeryctl", source).reset_time
         except StorageError as exc:
-            raise _unreachable(source) from exc
+            raise _unreachable(source, exc) from exc
         return max(ready - time.time(), SHORTEST)
 
     def _paused_until(self, source: str) -> float | None:
@@ -106,9 +112,20 @@ class RateBudget:
         return f"celeryctl/pause/{source}"
 
 
-def _unreachable(source: str) -> BrokerUnreachableError:
+def _unreachable(source: str, exc: StorageError) -> CeleryctlError:
+    if _is_refusal(exc):
+        return BrokerRefusedError(
+            why=f"it keeps the count of requests to the source of {source}: {one_line(str(exc.storage_error))}",
+            fix="celeryctl config show    (REDIS_URL has to name the worker's user)",
+        )
     return BrokerUnreachableError(
         "the broker does not answer",
         why=f"it keeps the count of requests to the source of {source}",
         fix="celeryctl config show    (see REDIS_URL)",
     )
+
+
+def _is_refusal(exc: StorageError) -> bool:
+    from redis.exceptions import NoPermissionError  # where it was raised, it is loaded; without a broker it is not
+
+    return isinstance(exc.storage_error, NoPermissionError)

@@ -19,7 +19,9 @@ def write_first(environment: Environment) -> Sequence[str]:
     keys = environment.get("CARD_ENCRYPTION_KEYS") or known or new_key()
     values = {
         "POSTGRES_PASSWORD": secrets.token_urlsafe(24),
-        "REDIS_PASSWORD": secrets.token_urlsafe(24),
+        "REDIS_WORKER_PASSWORD": secrets.token_urlsafe(24),
+        "REDIS_BEAT_PASSWORD": secrets.token_urlsafe(24),
+        "REDIS_VIEWER_PASSWORD": secrets.token_urlsafe(24),
         "FLOWER_BASIC_AUTH": f"admin:{secrets.token_urlsafe(24)}",
         "CARD_ENCRYPTION_KEYS": str(keys),
     }

@@ -14,6 +14,7 @@ from celeryctl.settings import home_keys
 pytestmark = pytest.mark.unit
 
 Captured = pytest.CaptureFixture[str]
+BROKER = ("REDIS_WORKER_PASSWORD", "REDIS_BEAT_PASSWORD", "REDIS_VIEWER_PASSWORD")
 
 
 @pytest.fixture(autouse=True)
@@ -115,9 +116,9 @@ def test_init_writes_fresh_passwords_a_key_and_no_url(capsys: Captured, project:
     assert app.run(["config", "init"]) == 0
     out, err = capsys.readouterr()
     written = values(project / ".env")
-    assert list(written) == ["POSTGRES_PASSWORD", "REDIS_PASSWORD", "FLOWER_BASIC_AUTH", "CARD_ENCRYPTION_KEYS"]
+    assert list(written) == ["POSTGRES_PASSWORD", *BROKER, "FLOWER_BASIC_AUTH", "CARD_ENCRYPTION_KEYS"]
     assert stat.S_IMODE((project / ".env").stat().st_mode) == 0o600
-    assert len(set(written.values())) == 4
+    assert len(set(written.values())) == 6
     assert written["FLOWER_BASIC_AUTH"].startswith("admin:")
     assert not out
     assert not any(value in err for value in written.values())

@@ -75,7 +75,7 @@ def test_a_broker_that_lets_anybody_in_is_told_at_the_start(
         url = redis_url if password else anybodys
         done = run(settings(postgres_server, url, tmp_path), tmp_path, program)  # which ends for want of tables
     assert done.returncode == 1
-    assert ("The broker lets in who has no password" in done.stderr) == (not password)
+    assert ("The broker lets publish who has no password" in done.stderr) == (not password)
 
 
 @contextmanager
@@ -96,7 +96,7 @@ def test_a_worker_becomes_celerys_process_with_the_options_that_were_typed(
     with process(words, tmp_path / "log", settings(database_url, redis_url, tmp_path)) as worker:
         eventually(lambda: "mine@" in worker.text and ".> aside" in worker.text)
         line = psutil.Process(worker.pid).cmdline()
-        assert line[1:7] == ["-P", "-m", "celeryctl.cluster", "-A", "celeryctl", "worker"]
+        assert line[1:7] == ["-P", "-m", "celeryctl.cluster", "-A", "celeryctl.celery", "worker"]
         assert line[-7:] == words[2:]
         assert not [word for word in line if "postgres" in word or "redis:" in word]
         assert "--loglevel=INFO" not in line

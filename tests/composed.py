@@ -1,0 +1,89 @@
+"""The broker as docker-compose.yml starts it: its start script, its users, on a port of this machine."""
+
+import os
+import shlex
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import redis
+import yaml
+from waiting import eventually
+
+from celeryctl.local import wheels
+from celeryctl.local.ports import free_port
+
+ROOT = Path(__file__).parents[1]
+SERVICE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]["redis"]
+USERS = {"worker": "REDIS_WORKER_PASSWORD", "beat": "REDIS_BEAT_PASSWORD", "viewer": "REDIS_VIEWER_PASSWORD"}
+PASSWORDS = {variable: f"{name}-secret" for name, variable in USERS.items()}
+ADMIN = "user admin on >admin-secret ~* &* +@all"  # for the tests alone: who looks into the log
+
+
+def servers() -> list[str]:
+    """The servers of this machine: the embedded Valkey, and Debian's Redis where that is installed."""
+    return [name for name in ("valkey-server", "redis-server") if name == "valkey-server" or shutil.which(name)]
+
+
+@dataclass(frozen=True)
+class Composed:
+    port: int
+    folder: Path
+    process: "subprocess.Popen[bytes]"
+
+    def url(self, user: str) -> str:
+        return f"redis://{user}:{user}-secret@127.0.0.1:{self.port}/0"
+
+    def log(self) -> list[tuple[str, str]]:
+        """What was refused since it was asked last: to whom, and which command, key or channel."""
+        with closing(redis.Redis.from_url(self.url("admin"), decode_responses=True)) as admin:
+            found: Any = admin.acl_log()
+            admin.acl_log_reset()
+        return sorted({(entry["username"], entry["object"]) for entry in found})
+
+
+def script(folder: Path, server: str, port: int) -> str:
+    """The start script, with its files in this folder, and one more user."""
+    moved = str(SERVICE["command"][-1]).replace("$$", "$").replace("/tmp/", f"{folder}/").replace("/tmp ", f"{folder} ")
+    moved = moved.replace("/etc/celeryctl/", f"{ROOT}/deploy/")
+    start = f"printf '\n{ADMIN}\n' >> {folder}/users.acl\nexec {server} --port {port} --bind 127.0.0.1 "
+    assert moved.count("exec redis-server ") == 1
+    return moved.replace("exec redis-server ", start)
+
+
+def environment() -> Mapping[str, str]:
+    """What Compose gives the container of the secrets that it demands."""
+    filled = {name: value.split(":?")[0].removeprefix("${") for name, value in SERVICE["environment"].items()}
+    return {"PATH": os.environ["PATH"]} | {name: PASSWORDS[variable] for name, variable in filled.items()}
+
+
+@contextmanager
+def composed(server: str = "valkey-server") -> Iterator[Composed]:
+    """One that runs; every user's password is its name and "-secret"."""
+    program = shlex.quote(str(wheels.valkey())) if server == "valkey-server" else server
+    with tempfile.TemporaryDirectory(prefix="celeryctl-tests-") as name:
+        folder, port = Path(name), free_port()
+        command = [*SERVICE["command"][:-1], script(folder, program, port)]
+        with (folder / "log").open("wb") as log:
+            process = subprocess.Popen(command, env=environment(), cwd=folder, stdout=log, stderr=log)
+        one = Composed(port, folder, process)
+        try:
+            eventually(lambda: answers(one.url("admin")) or process.poll() is not None)
+            assert process.poll() is None, (folder / "log").read_text()
+            yield one
+        finally:
+            process.kill()
+            process.wait(10)
+
+
+def answers(url: str) -> bool:
+    with closing(redis.Redis.from_url(url)) as client:
+        try:
+            return bool(client.ping())
+        except redis.RedisError:
+            return False
