@@ -272,7 +272,11 @@ DATABASES = ["mysql://u:s3cret@h/d", "host=h password=s3cret", "postgresql://u:s
              "postgresql://h:65536/d", "postgresql://h:x/d", "postgresql://u:s3/cret@h/d", "postgresql://[::1/d",
              "postgresql://h/d?nonsense=1", "postgresql://u:%zz@h/d", "h", "postgresql://h/d\x01x"]  # fmt: skip
 BROKERS = ["http://h", "redis://", "redis:///0", "redis://h:0", "redis://h:65536", "redis://h:x", "redis://h/zero", "amqp://h",
-           "redis://:s3/cret@h", "redis://:s3#cret@h", "redis://:s3 cret@h", "h:6379", "redis+socket:///x"]  # fmt: skip
+           "redis://:s3/cret@h", "redis://:s3#cret@h", "redis://:s3 cret@h", "h:6379", "redis+socket:///x",
+           "rediss://h?ssl_cert_reqs=none", "rediss://h?ssl_cert_reqs=optional", "rediss://h?ssl_cert_reqs=CERT_NONE",
+           "rediss://h?ssl_check_hostname=false", "rediss://h?ssl_ca_certs=/nowhere/ca.pem", "rediss://h?db=3",
+           "rediss://h?ssl_cert_reqs=required&ssl_cert_reqs=none", "rediss://h?ssl_cert_reqs=", "rediss://h?x",
+           "redis://h?ssl_cert_reqs=required", "redis://h?db=3"]  # fmt: skip
 SITES = ["ftp://h", "http://", "https:///users", "h/users",
          "http://me:s3cret@h", "http://h:0", "http://h:99999", "http://h /", "file:///etc"]  # fmt: skip
 WRONG: dict[str, list[str]] = {
@@ -339,7 +343,9 @@ RIGHT: dict[str, list[tuple[str, Any]]] = {
         "postgresql://%2Ftmp%2Fsocket/db", "postgresql://u:p%40%2F@h1:1,h2:2/db?target_session_attrs=any",
         "postgresql://[::1]:5432/db", "postgresql://h/db?sslmode=verify-full&sslrootcert=/etc/ca.pem&sslpassword=x")],
     "REDIS_URL": [(url, url) for url in ("redis://localhost:6379/0", "redis://h", "redis://:p%40@h:1", "redis://[::1]:6379",
-                                         "rediss://u:p@h:6380/15?ssl_cert_reqs=required")],
+                                         "rediss://u:p@h:6380/15?ssl_cert_reqs=required")] + [
+        ("rediss://h", "rediss://h?ssl_cert_reqs=required"), ("rediss://h/1?", "rediss://h/1?ssl_cert_reqs=required"),
+        (f"rediss://h?ssl_ca_certs={__file__}", f"rediss://h?ssl_ca_certs={__file__}&ssl_cert_reqs=required")],
     "ALLOW_PRIVATE_SOURCES": [("1", True), ("0", False), ("true", True), ("No", False)],
     "LOG_LEVEL": [("debug", "DEBUG")],
     "LOG_FORMAT": [("JSON", "json")],

@@ -10,7 +10,7 @@ from celeryctl.cluster.deadletters import DeadLetters
 from celeryctl.cluster.queues import address
 from celeryctl.pipeline.context import Context
 from celeryctl.pipeline.engine import Pipeline
-from celeryctl.settings import Settings
+from celeryctl.settings import Settings, tls
 
 VISIBILITY = 120  # seconds; the ledger's leases answer sooner, this is a second net
 GRACE = 10  # seconds that running batches have when a worker is asked twice to stop
@@ -67,6 +67,8 @@ def create_app(context: Context | None = None) -> App:
         context.connect()
     app = App(context)
     app.conf.update(CONFIGURATION)
+    # Celery itself reads it from the URL, Flower here.
+    app.conf.broker_use_ssl = tls(address(context.settings)) or None
     app.conf.worker_concurrency = context.settings.worker_concurrency
     app.conf.beat_schedule = _schedule(context.settings)
     tasks.register(app)

@@ -13,7 +13,7 @@ from redis.retry import Retry
 from celeryctl.cluster import rights
 from celeryctl.errors import BrokerRefusedError, BrokerUnreachableError
 from celeryctl.logs import one_line
-from celeryctl.settings import Settings
+from celeryctl.settings import Settings, tls
 
 QUEUE = "celery"
 PRIORITY_STEPS = ("", "\x06\x163", "\x06\x166", "\x06\x169")  # kombu's sub-queues of a queue on Redis
@@ -34,8 +34,16 @@ def broker(url: str) -> Iterator["redis.Redis"]:
     except (redis.RedisError, ValueError) as exc:
         reason = (str(exc) or type(exc).__name__).splitlines()[0]
         raise BrokerUnreachableError(
-            "the broker does not answer", why=reason, fix="celeryctl up, or check REDIS_URL"
+            "the broker does not answer", why=f"{reason}{_hint(url, exc)}", fix="celeryctl up, or check REDIS_URL"
         ) from None
+
+
+def _hint(url: str, exc: Exception) -> str:
+    """A server that wants a certificate of its clients says so with TLS 1.3 when it is too late to be heard."""
+    ended = isinstance(exc, redis.ConnectionError) and not isinstance(exc, redis.AuthenticationError)
+    if ended and "connecting to" not in str(exc) and url.startswith("rediss://") and "ssl_certfile" not in tls(url):
+        return " (it may want a client's certificate: ssl_certfile and ssl_keyfile)"
+    return ""
 
 
 def refusal(exc: Exception) -> BrokerRefusedError:

@@ -6,6 +6,7 @@ from celeryctl.settings.model import Settings, SourceSettings, load
 from celeryctl.settings.parse import parse_duration, parse_rate, parse_size
 from celeryctl.settings.secret import Secret, masked, without_secrets
 from celeryctl.settings.table import SETTINGS, Setting, SourceDefaults, declared, example
+from celeryctl.settings.urls import tls
 
 __all__ = [
     "SETTINGS",
@@ -26,5 +27,6 @@ __all__ = [
     "parse_duration",
     "parse_rate",
     "parse_size",
+    "tls",
     "without_secrets",
 ]

@@ -1,7 +1,8 @@
 """Parsers of URLs: of the database, the broker, the sources. None repeats the URL in what it raises."""
 
+import os
 import re
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from celeryctl.errors import SettingsError
 from celeryctl.settings.secret import Secret
@@ -9,6 +10,9 @@ from celeryctl.settings.secret import Secret
 DATABASE = "postgresql://user:password@host:5432/name, or any other libpq URI"
 REDIS = "redis://:password@host:6379/0, or rediss:// for TLS"
 SOURCE = "http://… or https://…"
+VERIFIED = "ssl_cert_reqs=required"
+FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
+OTHERS = ("ssl_password", "ssl_cert_reqs")
 ENCODE = "special characters in a password are percent-encoded: @ is %40, / is %2F, : is %3A"
 
 
@@ -48,7 +52,31 @@ def redis_url(text: str) -> Secret:
         raise _refusal(REDIS, "the path is the number of a database")
     if parts.fragment:
         raise _refusal(REDIS, ENCODE)
-    return Secret(text)
+    return Secret(_verified(text, parts))
+
+
+def _verified(text: str, parts: SplitResult) -> str:
+    """The URL with what makes everybody check the server's certificate: left to itself, kombu would not.
+
+    There is no switch to turn it off, and no parameter that one of the three reads and another does not.
+    """
+    given = tls(text)
+    if not given and not parts.query:
+        return f"{text.partition('?')[0]}?{VERIFIED}" if parts.scheme == "rediss" else text
+    if parts.scheme != "rediss":
+        raise _refusal(REDIS, "parameters are for rediss:// only")
+    if len(parse_qsl(parts.query, keep_blank_values=True)) != len(given) or not given.keys() <= {*FILES, *OTHERS}:
+        raise _refusal(REDIS, f"of parameters there are {', '.join((*FILES, *OTHERS))}, each at most once")
+    if given.get("ssl_cert_reqs", "required") != "required":
+        raise _refusal(REDIS, "a certificate that is not checked protects nobody: ssl_cert_reqs is required")
+    if unreadable := [name for name in FILES if name in given and not os.access(given[name], os.R_OK)]:
+        raise _refusal(REDIS, f"{' and '.join(unreadable)}: there is no such file, or it cannot be read")
+    return text if "ssl_cert_reqs" in given else f"{text}&{VERIFIED}"
+
+
+def tls(url: str) -> dict[str, str]:
+    """The parameters of TLS in a broker's URL."""
+    return dict(parse_qsl(urlsplit(url).query))
 
 
 def source_url(text: str) -> str:

@@ -6,8 +6,8 @@ import secrets
 import subprocess
 from pathlib import Path
 
-import leaks
 import pytest
+import secretscan
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
@@ -41,9 +41,9 @@ def test_what_was_planted_is_found_wherever_it_stands(
 ) -> None:
     subprocess.run(["git", "init", "--quiet", tmp_path], check=True)
     (tmp_path / "notes ü").write_text(f"one\n{line.format(PLANTED[kind])}\n")
-    assert leaks.main([str(tmp_path)]) == 0, "git does not know it yet"
+    assert secretscan.main([str(tmp_path)]) == 0, "git does not know it yet"
     subprocess.run(["git", "add", "."], cwd=tmp_path, check=True)
-    assert leaks.main([str(tmp_path)]) == 1
+    assert secretscan.main([str(tmp_path)]) == 1
     out = capsys.readouterr().out
     assert out == f"notes ü:2: {kind}\n"
 
@@ -54,10 +54,10 @@ MADE_UP += ["MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=", "127.0.0.1", "sha256
 
 @pytest.mark.parametrize("text", MADE_UP)
 def test_what_was_made_up_is_passed(text: str) -> None:
-    assert list(leaks.found(f"x = {text}")) == []
+    assert list(secretscan.found(f"x = {text}")) == []
 
 
 def test_there_is_no_secret_here() -> None:
     if not (ROOT / ".git").exists():
         pytest.skip("this is no checkout of git")
-    assert leaks.main([str(ROOT)]) == 0
+    assert secretscan.main([str(ROOT)]) == 0
