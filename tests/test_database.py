@@ -184,6 +184,14 @@ def test_a_url_overrides_a_time_out(database_url: str) -> None:
         sql("SELECT pg_sleep(20)")
 
 
+def test_what_only_the_former_url_asked_for_is_forgotten(database_url: str) -> None:
+    db.configure(f"{database_url}?sslmode=verify-full&sslrootcert=/none&hostaddr=127.0.0.9&application_name=former")
+    db.configure(database_url)
+    assert sql("SELECT current_setting('application_name')") == [("celeryctl",)]
+    db.configure("postgresql://me@127.0.0.1:1/db")
+    assert "password" not in db.database.connect_params
+
+
 @pytest.mark.slow
 def test_a_server_that_accepts_and_keeps_silent_is_not_waited_for_for_long() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:

@@ -43,6 +43,8 @@ def configure(url: str, *, pool_size: int = 8) -> None:
     close()
     parameters = parameters_of(url)
     name = parameters.pop("dbname", None) or parameters.get("user") or "postgres"
+    # `init` adds to what there is: nothing that the former URL alone asked for, such as its password, may go here.
+    database.connect_params.clear()
     database.init(name, max_connections=pool_size, timeout=POOL_WAIT, **parameters)
 
 
