@@ -12,6 +12,7 @@ from servers import KEY
 from waiting import eventually
 
 from celeryctl.home import create, lock, write_private
+from celeryctl.local.generate import CARD_NUMBERS
 from celeryctl.local.postgres import Postgres
 from celeryctl.settings import home_keys, new_key
 from celeryctl.storage import heartbeat
@@ -110,12 +111,12 @@ def test_what_is_left_is_told(run: Run) -> None:
 def test_numbers_in_the_clear_are_encrypted(run: Run) -> None:
     assert run("fetch", "all", "--sync").code == 0
     with session():
-        db.execute_sql("UPDATE credit_cards SET card_number = '4111-1111-1111-1111' WHERE user_id = 1")
+        db.execute_sql("UPDATE credit_cards SET card_number = %s WHERE user_id = 1", (CARD_NUMBERS[0],))
     assert [(use, count) for _, use, count in states(run)] == [("encrypts", 9), ("foreign", 1)]
     said = json.loads(run("keys", "rotate", "--json").out)
     assert (said["rotated"], said["left"]) == (1, 0)
     shown = json.loads(run("users", "show", "1", "--json", "--reveal", "--yes").out)
-    assert shown["credit_cards"][0]["card_number"] == "4111-1111-1111-1111"
+    assert shown["credit_cards"][0]["card_number"] == CARD_NUMBERS[0]
 
 
 def test_a_worker_that_encrypts_with_another_key_is_named(run: Run, database: str) -> None:
