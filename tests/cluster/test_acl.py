@@ -5,6 +5,7 @@ import re
 import signal
 import socket
 import threading
+import time
 import urllib.request
 from base64 import b64encode
 from collections.abc import Iterator
@@ -88,6 +89,7 @@ def test_every_program_works_with_its_own_user_and_is_refused_nothing(
         leave_behind(broker)
         one = stack.enter_context(worker(tmp_path / "worker.log", by["worker"]))
         eventually(lambda: value(RUNS) > 0)  # the order that a dead worker had was put back, and done
+        eventually(lambda: left(broker) == (0, 0))
         beat = stack.enter_context(process(["celeryctl", "beat"], tmp_path / "beat.log", by["beat"]))
         beat.assert_says("active: opens the runs that are due")
         tail = stack.enter_context(process(["celeryctl", "tail"], tmp_path / "tail.log", by["viewer"]))
@@ -106,10 +108,12 @@ def test_every_program_works_with_its_own_user_and_is_refused_nothing(
 
 
 def leave_behind(broker: Composed) -> None:
-    """What a worker that died has left: an order long delivered, and lists of who listened long ago."""
+    """What a worker that died has left: an order long delivered, a batch lately, and lists of who listened long ago."""
     with closing(redis.Redis.from_url(broker.url("admin"))) as admin:
         admin.hset("unacked", "tag", json.dumps([json.loads(message()), "", "celery"]))
-        admin.zadd("unacked_index", {"tag": 1})
+        batch = json.loads(message([[999_999], {}, None], task="celeryctl.batch"))
+        admin.hset("unacked", "another", json.dumps([batch, "", "celery"]))
+        admin.zadd("unacked_index", {"tag": 1, "another": time.time() - 60})
         admin.zadd("_kombu.binding_deadlines", {"celery.pidbox": 1, "reply.celery.pidbox": 1, "celeryev": 1})
 
 
