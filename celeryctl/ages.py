@@ -1,6 +1,6 @@
 """Times as people read them."""
 
-from datetime import datetime
+from datetime import date, datetime
 
 UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))
 
@@ -22,3 +22,12 @@ def ago(moment: datetime, now: datetime) -> str:
 def until(moment: datetime, now: datetime) -> str:
     """How long it is until then; ``now`` when it has come."""
     return "now" if moment <= now else f"in {span((moment - now).total_seconds())}"
+
+
+def is_day(text: str) -> bool:
+    """Whether that is a day of the calendar, as ISO 8601 writes it."""
+    try:
+        date.fromisoformat(text)
+    except ValueError:
+        return False
+    return True

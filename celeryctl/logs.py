@@ -4,7 +4,7 @@ import json
 import logging
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any, Literal, TextIO
 
@@ -34,10 +34,12 @@ CARD = re.compile(
     r"|(?<!\d)\d(?:[ -]?\d){12,18}(?!\d)",
     re.IGNORECASE,
 )
-# In groups, with what pages and other people's programs put between them, also as it is escaped.
+# In groups, with what pages and other people's programs put between them, also as it is escaped, or cannot be seen.
 GROUPED = re.compile(
-    r"(?<!\d)\d{4}(?P<mark>(?:[\s._/\u2010-\u2015\u2212-]|&nbsp;|\\xa0|\\u00a0|\\[tn]){1,3})"
+    r"(\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b)"
+    r"|(?<!\d)\d{4}(?P<mark>(?:[\s._\u00ad\u200b-\u200f\u2010-\u2015\u2060\u2212\ufeff-]|&nbsp;|\\xa0|\\u00a0|\\[rtn]){1,3})"
     r"(?:\d{4}(?P=mark)\d{4}(?P=mark)\d{1,7}|\d{6}(?P=mark)\d{5})(?!\d)",
+    re.IGNORECASE,
 )
 # What moves a cursor, ends a line, turns the direction of writing, cannot be seen, or cannot be written at all.
 CONTROL = re.compile(
@@ -55,7 +57,7 @@ def mask(text: str) -> str:
     text = CREDENTIAL.sub(rf"\1 {HIDDEN}", text)
     text = AES_KEY.sub(HIDDEN, text)
     text = CARD.sub(lambda found: found[1] or HIDDEN, text)
-    return GROUPED.sub(HIDDEN, text)
+    return GROUPED.sub(lambda found: found[1] or HIDDEN, text)
 
 
 def one_line(text: str) -> str:
@@ -78,8 +80,10 @@ class TextFormatter(logging.Formatter):
     """``2026-01-31T12:00:00.000Z INFO    logger: message``; a traceback follows on lines of its own."""
 
     def format(self, record: logging.LogRecord) -> str:
-        line = f"{_time(record)} {record.levelname:<7} {record.name}: {one_line(record.getMessage())}"
-        return mask("\n".join([line, *map(steering_none, _traceback(self, record))]))
+        # Masked before control characters are written out: they may stand between the digits of a number.
+        message, *traceback = map(mask, [record.getMessage(), *_traceback(self, record)])
+        line = f"{_time(record)} {record.levelname:<7} {record.name}: {one_line(message)}"
+        return "\n".join([line, *map(steering_none, traceback)])
 
 
 class JsonFormatter(logging.Formatter):
@@ -106,7 +110,10 @@ def _traceback(formatter: logging.Formatter, record: logging.LogRecord) -> list[
 
 
 class Masked:
-    """A stream that hands on text masked, line by line. All else is the stream's own, its ``buffer`` too."""
+    """A stream that hands on text masked, line by line; a part of a line that is flushed by itself.
+
+    All else is the stream's own, its ``buffer`` too.
+    """
 
     def __init__(self, stream: TextIO) -> None:
         self.stream, self._rest = stream, ""
@@ -118,6 +125,9 @@ class Masked:
         lines, end, self._rest = (self._rest + text).rpartition("\n")
         self.stream.write(mask(lines) + end)
         return len(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        self.write("".join(lines))
 
     def flush(self) -> None:
         rest, self._rest = self._rest, ""

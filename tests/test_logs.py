@@ -50,7 +50,10 @@ SECRET = {
     "(4222222222223)": "(****)",
     "1228-1221-1221-1431-123": "****",
 }
-MARKS = (".", "_", "/", "  ", "\t", "\u00a0", "\u202f", "\u2011", "\u2013", "&nbsp;", "\\xa0", "\\u00a0", " - ")
+MARKS = (
+    *(".", "_", "  ", " - ", "\t", "\r\n", "\u2028", "\u200b", "\u00ad", "\u00a0", "\u202f", "\u2011", "\u2013"),
+    *("&nbsp;", "\\xa0", "\\u00a0"),
+)
 HARMLESS = [
     "http://localhost:8080/users?email=a@b.example",
     "postgresql://me@h/db",
@@ -81,7 +84,7 @@ def test_what_others_print_is_masked_line_by_line(capsys: pytest.CaptureFixture[
     logs.mask_streams()
     logs.configure("INFO")
     sys.stdout.write(f"the card {CARD_NUMBERS[0]}\n")
-    sys.stdout.write(CARD_NUMBERS[1][:9])
+    sys.stdout.writelines([CARD_NUMBERS[1][:9]])
     sys.stdout.write(f"{CARD_NUMBERS[1][9:]} not yet")
     sys.stdout.flush()
     traceback.print_exception(ValueError(CARD_NUMBERS[2]))
@@ -101,7 +104,8 @@ def test_what_is_no_secret_is_left_alone(text: str) -> None:
 
 
 def test_ids_of_tasks_are_left_alone_whatever_digits_they_hold() -> None:
-    for text in ("Task fetch[550e8400-e29b-41d4-a716-446655440000] received", f"run {uuid.uuid4()}"):
+    grouped = "b452f57d-1118-4057-8621-034364f1b921"
+    for text in ("Task fetch[550e8400-e29b-41d4-a716-446655440000] received", f"run {grouped}", f"run {uuid.uuid4()}"):
         assert logs.mask(text) == text
 
 

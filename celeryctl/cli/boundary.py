@@ -53,7 +53,7 @@ def _tell(exc: CeleryctlError, arguments: list[str], *, debug: bool) -> int:
     why = exc.why or (f"{type(cause).__name__}: {cause}" if cause else type(exc).__doc__ or "")
     fix = exc.fix or f"celeryctl help {' '.join(word for word in arguments[:1] if not word.startswith('-'))}".rstrip()
     error = "\x1b[1;31mError:\x1b[0m" if _is_coloured(arguments) else "Error:"
-    lines = [f"{label} {mask(_joined(text))}" for label, text in ((error, exc.what), ("  why:", why), ("  fix:", fix))]
+    lines = [f"{label} {_joined(mask(text))}" for label, text in ((error, exc.what), ("  why:", why), ("  fix:", fix))]
     _write("\n".join(lines) + "\n")
     return exc.exit_code
 

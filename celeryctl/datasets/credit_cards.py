@@ -1,13 +1,17 @@
 """One credit card for every user, its number encrypted, drawn from Random Data API."""
 
-from datetime import date, timedelta
+import re
+from datetime import timedelta
 from typing import Any
 
 from msgspec import Struct
 from peewee import ForeignKeyField, TextField
 
 from celeryctl import Dataset, Row, Source, User
+from celeryctl.ages import is_day
 from celeryctl.storage.row import EncryptedField
+
+DAY = re.compile(r"\d{4}-\d{2}-\d{2}(?!\d)", re.ASCII)
 
 
 class CreditCard(Row):
@@ -25,13 +29,12 @@ class Record(Struct, rename="credit_{}".format):
 
 
 def to_row(record: Record) -> dict[str, Any]:
-    try:
-        date.fromisoformat(record.card_expiry_date or "2000-01-01")
-    except ValueError:
-        raise ValueError("expiry_date is no day of the calendar") from None
-    # A source may mix up its fields, and the type is not encrypted. The shortest numbers have 13 digits.
-    if sum(map(str.isdigit, record.card_type or "")) > 12:
-        raise ValueError("credit_card_type holds as many digits as a card number")
+    for text in filter(None, (record.card_type, record.card_expiry_date)):
+        # A source may mix up its fields, and these two are not encrypted. The shortest numbers have 13 digits.
+        if sum(map(str.isdigit, DAY.sub("", text))) > 12:
+            raise ValueError("credit_card_type or credit_card_expiry_date holds as many digits as a card number")
+        if DAY.match(text) and not is_day(text[:10]):
+            raise ValueError("credit_card_expiry_date is no day of the calendar")
     return {"card_number": record.card_number, "card_type": record.card_type, "expiry_date": record.card_expiry_date}
 
 

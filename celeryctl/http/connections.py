@@ -24,6 +24,7 @@ from urllib3.connectionpool import (  # type: ignore[attr-defined]
 from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 from urllib3.response import HTTPResponse
 from urllib3.util import Timeout
+from urllib3.util.connection import allowed_gai_family
 
 from celeryctl.http.addresses import refuse_private
 
@@ -86,7 +87,7 @@ class _GuardedConnection(HTTPConnection):
     def _new_conn(self) -> socket.socket:
         name, timeout = self.host, self.timeout
         try:
-            found = socket.getaddrinfo(name, self.port, type=socket.SOCK_STREAM)
+            found = socket.getaddrinfo(name, self.port, allowed_gai_family(), socket.SOCK_STREAM)
         except (socket.gaierror, UnicodeError):
             return super()._new_conn()  # fails likewise, and says so
         addresses = [str(entry[4][0]) for entry in found]

@@ -37,7 +37,8 @@ SETTINGS = {
     "shared_buffers": "128MB",
     "max_connections": "100",
     # A statement, its parameters, an error's DETAIL and even its message hold rows: none of them may reach the log.
-    # Whoever made the statement is told all the same, and what the server says of itself stands there as ever.
+    # Whoever made the statement is told all the same. The warnings and errors of the server's own processes go with
+    # them; what it says of logins, of its start and of its end stands there.
     "log_min_messages": "log",
     "log_min_error_statement": "panic",
     "log_parameter_max_length_on_error": "0",

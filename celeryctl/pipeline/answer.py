@@ -11,7 +11,9 @@ from celeryctl.errors import SourceError
 
 # A string that is not UTF-8 comes out as UnicodeDecodeError, all else as msgspec's own.
 FAULTS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-MOST = 100_000  # records at once: thrice what HTTP_MAX_BYTES has room for; empty ones would take gigabytes of memory
+# Records at once that may be smaller, on the average, than any that says something: millions of empty ones would take
+# minutes, and gigabytes of memory.
+MOST, SMALLEST = 100_000, 24  # bytes
 LIST, OBJECT = list[msgspec.Raw], dict[str, msgspec.Raw]
 DIGITS = 4000  # of a whole number; longer ones Python does not read
 
@@ -20,23 +22,27 @@ Found = TypeVar("Found", bound=Sized)
 
 def records(dataset: Dataset, body: bytes) -> list[msgspec.Raw]:
     """The records of a list, of which each is found wanting or not by itself. Raises SourceError."""
-    return checked(dataset, _apart(dataset, body, LIST, "a list of records"))
+    return checked(dataset, _apart(dataset, body, LIST, "a list of records"), body)
 
 
 def members(dataset: Dataset, body: bytes, what: str) -> dict[str, msgspec.Raw]:
     """What an object holds. Raises SourceError, which says that the answer is not ``what`` it should be."""
-    return checked(dataset, _apart(dataset, body, OBJECT, what))
+    return checked(dataset, _apart(dataset, body, OBJECT, what), body)
 
 
-def checked(dataset: Dataset, found: Found) -> Found:
-    """``found``, where it is not too much. Raises SourceError."""
-    if len(found) > MOST:
+def checked(dataset: Dataset, found: Found, body: bytes) -> Found:
+    """What was ``found`` in the answer, where it is not too much for its size. Raises SourceError."""
+    if _are_too_many(found, body):
         raise SourceError(
             f"the source of {dataset.name} sends too much",
-            why=f"there are {len(found):,} records in one answer; {MOST:,} are the most",
+            why=f"there are {len(found):,} records in {len(body):,} bytes; of ones so small {MOST:,} are the most",
             fix=f"ask it for pages: edit {dataset.origin}" if dataset.origin != "built in" else "celeryctl config show",
         )
     return found
+
+
+def _are_too_many(found: Sized, body: bytes) -> bool:
+    return len(found) > MOST and len(body) < SMALLEST * len(found)
 
 
 def _apart(dataset: Dataset, body: bytes, kind: type[Found], what: str) -> Found:
@@ -60,7 +66,7 @@ def _leniently(body: bytes, kind: Any) -> Any:
         return None
     match found:
         case list() if kind is LIST:
-            return [_raw(one) for one in found] if len(found) <= MOST else found
+            return found if _are_too_many(found, body) else [_raw(one) for one in found]
         case dict() if kind is OBJECT:
             return {name: _raw(one) for name, one in found.items()}
     return None

@@ -20,7 +20,7 @@ from celeryctl.storage.rows import columns
 
 # Where msgspec's own words repeat the value.
 QUOTED = re.compile(r"(Invalid (?:enum )?value) .*?(?= - at `|$)", re.DOTALL)
-READ, TOLD = 10_000, 300  # characters of an exception that are searched for secrets, and that are told
+READ, TOLD = 10_000, 300  # characters of what an exception says that are searched for secrets, and that are told
 LARGEST = 2**63 - 1  # what a bigint holds
 
 Result = tuple[Any, dict[str, Any]] | Rejection
@@ -34,7 +34,7 @@ def decode(dataset: Dataset, body: bytes) -> list[Result]:
     if body.lstrip()[:1] == b"{":
         body = b"[" + body + b"]"
     found = _at_once(dataset, body)
-    if found is not None and (rows := _rows(dataset, checked(dataset, found))):
+    if found is not None and (rows := _rows(dataset, checked(dataset, found, body))):
         return list(zip(found, rows, strict=True))
     return [_one(dataset, raw) for raw in records(dataset, body)]
 
@@ -112,17 +112,17 @@ def _fields(dataset: Dataset, found: dict[str, Any]) -> tuple[dict[str, Any], li
 
 def _told(exc: Exception, known: Any) -> str:
     """What an exception says, without the values that it repeats: they may be anything, a card number too."""
-    text = QUOTED.sub(r"\1", str(exc)[:READ])
+    text = QUOTED.sub(r"\1", str(exc))
     for value in sorted((str(one) for one in known if isinstance(one, str | int)), key=len, reverse=True):
         if len(value) > 2:
             text = text.replace(value, "…")
-    return one_line(mask(text))[:TOLD]
+    return one_line(mask(text[:READ]))[:TOLD]
 
 
 def usable(key: object) -> int | None:
     """An id by which a record can be known: a number, also where it is spelt as text."""
-    if isinstance(key, str) and re.fullmatch(r"\d{1,18}", key, re.ASCII):
-        return int(key)
+    if isinstance(key, str) and re.fullmatch(r"\d{1,19}", key, re.ASCII):
+        key = int(key)
     return key if isinstance(key, int) and not isinstance(key, bool) and abs(key) <= LARGEST else None
 
 

@@ -1,4 +1,4 @@
-"""What a column takes: of a text how much, of a number how large. What PostgreSQL refused would cost a whole batch."""
+"""What a column takes: of a text how much, of a number how large. What PostgreSQL refuses costs a batch its tries."""
 
 from collections.abc import Iterator, Sequence
 from types import NoneType
@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import peewee
 
-LONGEST = 65_536  # characters of a text or of JSON; a CharField(max_length=…) says itself
+LONGEST = 2**20  # characters of a text or of JSON; a CharField(max_length=…) says itself
 # The first number that is too large. What else holds numbers takes what a double does.
 BEYOND = {"SMALLINT": 2**15, "INT": 2**31, "AUTO": 2**31, "BIGINT": 2**63, "BIGAUTO": 2**63}
 LARGEST = 1.7e308
