@@ -60,7 +60,8 @@ def _ready(program: Program, context: Context, tell: Callable[[str], None]) -> N
         tell("The broker lets publish who has no password, and whoever may do so controls the workers: see doctor")
     schema.require(further(context.datasets))
     context.keyring(create=True)
-    keys.require(context)
+    if program == "worker":
+        keys.require(context)
     close()
 
 

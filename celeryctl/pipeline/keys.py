@@ -57,14 +57,16 @@ def columns(context: Context) -> Iterator[Column]:
 
 
 def require(context: Context) -> None:
-    """Raise SettingsError where there are keys, and none of them opens the oldest or the newest of some values.
+    """Raise SettingsError where there are keys, and none of them is that of a table's oldest or newest value.
 
-    Whoever went on with a wrong key would mix what it encrypts with what it cannot read.
+    Whoever went on with a wrong key would mix what it encrypts with what it cannot read. Where one of the two can be
+    read, the other may be damaged, or be that of a worker who has a newer key already.
     """
-    ids = context.keyring().ids
-    lost = {key_id for column in columns(context) for key_id in rotation.ends(column)} - {*ids, None}
-    if ids and lost:
-        raise _missing(context, lost)
+    ids = set(context.keyring().ids)
+    for column in columns(context):
+        found = rotation.ends(column) - {None}
+        if ids and found and found.isdisjoint(ids):
+            raise _missing(context, found)
 
 
 def _missing(context: Context, lost: Iterable[str | None]) -> SettingsError:

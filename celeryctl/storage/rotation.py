@@ -18,9 +18,10 @@ from celeryctl.storage.upsert import context_of
 
 BATCH = 1000  # rows that are locked at a time
 
+SEALED = rf"^{VERSION}\.([0-9a-f]{{8}})\."
 PLAIN = re.compile(r"[\d -]{12,32}", re.ASCII)  # a card number that somebody else has written
 
-KEY_ID = "CASE WHEN split_part({column}, '.', 1) = {version} THEN split_part({column}, '.', 2) END"
+KEY_ID = "substring({column} FROM {sealed})"
 COUNT = "SELECT {key_id}, count(*) FROM {table} WHERE {column} IS NOT NULL GROUP BY 1"
 ENDS = """
 (SELECT {key_id} FROM {table} WHERE {column} IS NOT NULL ORDER BY id LIMIT 1)
@@ -52,7 +53,7 @@ class Column:
         """The SQL of ``text`` for this column."""
         names = [sql.Identifier(self.model._meta.fields[name].column_name) for name in self.key]
         column = sql.Identifier(self.field.column_name)
-        key_id = sql.SQL(KEY_ID).format(column=column, version=sql.Literal(VERSION))
+        key_id = sql.SQL(KEY_ID).format(column=column, sealed=sql.Literal(SEALED))
         own = {"table": sql.Identifier(self.table), "column": column, "keys": sql.SQL(", ").join(names)}
         return sql.SQL(text).format(**own, key_id=key_id, **more)
 

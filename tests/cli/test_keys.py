@@ -95,6 +95,20 @@ def test_with_a_wrong_key_nothing_is_begun(run: Run, monkeypatch: pytest.MonkeyP
 
 @pytest.mark.shows_numbers("a value that cannot be opened is any text")
 @pytest.mark.usefixtures("source")
+@pytest.mark.parametrize("damaged", ["v1.", "v1.00000000.xx", "v1.0000000.xx", "v2.00000000.xx", "x"])
+@pytest.mark.parametrize("end", ["min", "max"])
+def test_one_damaged_value_stops_nothing(run: Run, damaged: str, end: str) -> None:
+    assert run("fetch", "all", "--sync").code == 0
+    with session():
+        db.execute_sql(
+            f"UPDATE credit_cards SET card_number = %s WHERE id = (SELECT {end}(id) FROM credit_cards)", (damaged,)
+        )
+    assert run("fetch", "users", "--sync").code == 0
+    assert sealed_with(Keyring([KEY]).ids[0]) == 9
+
+
+@pytest.mark.shows_numbers("a value that cannot be opened is any text")
+@pytest.mark.usefixtures("source")
 def test_what_is_left_is_told(run: Run) -> None:
     assert run("fetch", "all", "--sync").code == 0
     with session():
