@@ -483,3 +483,21 @@ def test_a_key_of_another_user_is_refused(tmp_path: Path) -> None:
     os.chown(tmp_path / "home" / "card.key", 1001, 1001)
     with pytest.raises(SettingsError, match="belongs to user 1001"):
         home_keys(tmp_path / "home", create=False)
+
+
+@pytest.mark.parametrize(
+    "url", ["redis://?:s3cret@h", "postgresql://?:s3cret@:x/d", "redis://a/b:s3cret@h", "x://#:s3cret@"]
+)
+def test_a_url_that_is_none_does_not_show_its_password_wherever_that_stands(tmp_path: Path, url: str) -> None:
+    for name in ("REDIS_URL", "DATABASE_URL"):
+        with pytest.raises(SettingsError) as caught:
+            read(tmp_path, {name: url})
+        assert "s3cret" not in str(caught.value)
+        assert "://****@" in str(caught.value)
+
+
+def test_a_quotation_mark_that_is_missing_shows_nothing_of_the_next_line(tmp_path: Path) -> None:
+    dotenv(tmp_path, "BATCH_SIZE='many\nFLOWER_BASIC_AUTH=u:s3cret\nLOG_LEVEL='\n")
+    with pytest.raises(SettingsError, match="BATCH_SIZE is 'many …'") as caught:
+        read(tmp_path)
+    assert "s3cret" not in str(caught.value)

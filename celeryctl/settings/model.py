@@ -1,5 +1,6 @@
 """The typed settings, and how they are made from raw values."""
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -8,12 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from celeryctl.errors import SettingsError
-from celeryctl.logs import Format
+from celeryctl.logs import HIDDEN, Format
 from celeryctl.settings import table
 from celeryctl.settings.environment import Environment
 from celeryctl.settings.parse import shortened
-from celeryctl.settings.secret import Secret
+from celeryctl.settings.secret import Secret, masked
 from celeryctl.settings.table import SETTINGS, Setting, SourceDefaults
+
+WELL_MASKED = re.compile(rf"\w+://(?:[^\s:/?#@\[]*(?::{re.escape(HIDDEN)})?@)?[^@]*$", re.ASCII)
+UP_TO_AT = re.compile(r"(://).*@", re.DOTALL)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -122,4 +126,18 @@ def _refusal(environment: Environment, setting: Setting, text: str, allowed: str
     place, fix = places[origin]
     if origin == "environment" and not (setting.example or setting.default):
         fix = f"unset {name}"
-    return SettingsError(f"{name} is {shortened(setting.show(text))}, set {place}", why=f"allowed: {allowed}", fix=fix)
+    return SettingsError(
+        f"{name} is {shortened(_shown(setting, text))}, set {place}", why=f"allowed: {allowed}", fix=fix
+    )
+
+
+def _shown(setting: Setting, text: str) -> str:
+    """A wrong value as it may be shown. What is no URL may have its password anywhere before the last @.
+
+    A quotation mark that is missing in `.env` makes the lines below it a part of the value.
+    """
+    if setting.show is str:
+        first, *more = text.splitlines()
+        return first + " …" * bool(more)
+    shown = setting.show(text)
+    return shown if setting.show is not masked or WELL_MASKED.match(shown) else UP_TO_AT.sub(rf"\1{HIDDEN}@", shown)
