@@ -30,7 +30,7 @@ if sys.platform != "darwin" and platform.libc_ver()[0] != "glibc":
 endef
 export advice
 
-.PHONY: run test test-all lint bench chaos cassettes pictures readme audit sbom lock help
+.PHONY: run test test-all lint bench chaos fuzz cassettes pictures readme audit sbom lock help
 
 run: .venv/.run ## start the whole cluster here: broker, database, workers, schedule (options: make run ARGS="--flower")
 	@exec $(BIN)/celeryctl up $(ARGS)
@@ -55,6 +55,11 @@ bench: .venv/.dev ## measure speed, memory and database time, and write benchmar
 
 chaos: .venv/.dev ## strike a cluster with faults of every kind at random, then look whether all is there (options: make chaos ARGS="--minutes 15 --users 100000 --seed 7")
 	@$(BIN)/python tests/chaos.py $(ARGS)
+
+# What it learns goes into .venv/fuzz/corpus, and an input over which a decoder stumbles into .venv/fuzz.
+fuzz: .venv/.dev .venv/fuzz/.atheris ## throw at the decoders what a fuzzer comes up with, for a minute (options: make fuzz ARGS="-max_total_time=3600")
+	@PYTHONPATH=.venv/fuzz/atheris $(BIN)/python tests/fuzz/decode.py -max_total_time=60 -max_len=4096 -verbosity=0 -print_final_stats=1 \
+	  -dict=tests/fuzz/json.dict -artifact_prefix=.venv/fuzz/ $(ARGS) .venv/fuzz/corpus tests/fuzz/corpus
 
 cassettes: .venv/.dev ## record the sources' answers again, from the live APIs
 	@$(BIN)/python tests/record.py
@@ -87,6 +92,7 @@ lock: .venv/.tools ## pin the newest versions that pyproject.toml allows, for ev
 	@$(UV_COMPILE) --group build pyproject.toml --extra dev -o requirements-dev.lock
 	@$(UV_COMPILE) --group build pyproject.toml --extra flower --extra local -c requirements-dev.lock -o requirements.lock
 	@$(UV_COMPILE) --group pyproject.toml:tools -o requirements-tools.lock
+	@$(UV_COMPILE) --group pyproject.toml:fuzz -o requirements-fuzz.lock
 
 help: ## list these targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -113,6 +119,12 @@ endif
 
 .venv/.dev: requirements-dev.lock pyproject.toml .venv/.folder
 	$(install)
+
+# Beside what is installed, as there are wheels of it for Linux on x86-64 alone.
+.venv/fuzz/.atheris: requirements-fuzz.lock .venv/.dev
+	@rm -rf .venv/fuzz/atheris && mkdir -p .venv/fuzz/corpus
+	@$(PIP) install --only-binary :all: --target .venv/fuzz/atheris --require-hashes -r $<
+	@touch $@
 
 .venv/.tools: requirements-tools.lock .venv/.folder
 	@$(BIN)/python -m venv --clear .venv/tools

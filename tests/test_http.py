@@ -303,6 +303,12 @@ def test_a_redirect_leads_no_authorization_away_however_it_is_written(ask: Ask, 
     assert [request.path for request in server.requests] == ["/users"]
 
 
+@pytest.mark.parametrize("target", ["http://[", "//[::", "http://h:x/"])
+def test_a_redirect_to_nowhere_is_refused(ask: Ask, target: str) -> None:
+    with pytest.raises(SourceError, match=r"cannot be asked|names another server|redirects"):
+        ask(Reply.redirect(target))
+
+
 def test_redirects_in_a_circle_end(ask: Ask, meter: Meter) -> None:
     with pytest.raises(SourceError, match="more than 5 redirects"):
         ask(Reply.redirect("/users"))

@@ -18,7 +18,7 @@ LOCKS = {
     "requirements.lock": ("local", "flower"),
     "requirements-dev.lock": ("local", "flower", "test", "dev"),
 }
-TOOLS = "requirements-tools.lock"
+TOOLS, FUZZ = "requirements-tools.lock", "requirements-fuzz.lock"
 # Below these, versions have vulnerabilities that are known and that we would be open to.
 FLOORS = {"flower": "2.1", "requests": "2.33", "urllib3": "2.7", "redis": "6.4"}
 CACHES = {"__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache"}
@@ -56,7 +56,7 @@ def test_requirements_txt_installs_the_package_itself() -> None:
 
 
 @pytest.mark.unit
-@pytest.mark.parametrize("lock", [*LOCKS, TOOLS])
+@pytest.mark.parametrize("lock", [*LOCKS, TOOLS, FUZZ])
 def test_a_lock_names_hashes_and_neither_hosts_nor_paths(lock: str) -> None:
     lines = [line for line in (ROOT / lock).read_text().splitlines() if not line.startswith("#")]
     pin = re.compile(r"[a-z0-9][a-z0-9-]*(\[[a-z,-]+\])?==[0-9a-z.]+( ; [\w .'<>=!()]+)? \\")

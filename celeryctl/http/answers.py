@@ -32,7 +32,7 @@ class Answer:
     def next(self) -> str | None:
         """The absolute URL of ``Link: rel="next"``, wherever that leads."""
         links = parse_header_links(self.headers.get("Link", ""))
-        return next((urljoin(self.url, link["url"]) for link in links if link.get("rel") == "next"), None)
+        return next((joined(self.url, link["url"]) for link in links if link.get("rel") == "next"), None)
 
 
 @dataclass(slots=True)
@@ -70,6 +70,14 @@ class Meter:
     def count_retry(self) -> None:
         with self._lock:
             self.retries += 1
+
+
+def joined(base: str, link: str) -> str:
+    """Where a link leads. One that cannot be read stays as it is: asking there is refused."""
+    try:
+        return urljoin(base, link)
+    except ValueError:
+        return link
 
 
 def passes(status: int) -> bool:

@@ -6,13 +6,12 @@ from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urljoin
 
 import backoff
 from urllib3.response import HTTPResponse
 
 from celeryctl.errors import SourceUnreachableError
-from celeryctl.http.answers import Answer, Meter, excerpt, looks_like_json, passes, retry_after
+from celeryctl.http.answers import Answer, Meter, excerpt, joined, looks_like_json, passes, retry_after
 from celeryctl.http.budget import Budget
 from celeryctl.http.faults import TransientError, refusal, same_site, site
 from celeryctl.http.transport import Origin, Transport
@@ -131,7 +130,7 @@ class Client:
                     answer = self._judge(response, url, call)
                     call.meter.count_answer(time.monotonic() - began)
                     return answer
-            target = urljoin(url, target)
+            target = joined(url, target)
             here, there = (str(self._transport.prepare(one, call.source).url) for one in (url, target))
             if not same_site(here, there):
                 raise refusal(call.source, "redirects elsewhere", f"{site(here)} to {site(there)}; not followed")

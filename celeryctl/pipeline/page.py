@@ -125,7 +125,10 @@ def _same_host(url: str, link: str | None) -> str | None:
     """``link`` on the source's own scheme and host. Behind a proxy a source may spell its own links with http."""
     if link is None:
         return None
-    own, other = urlsplit(url), urlsplit(link)
+    try:
+        own, other = urlsplit(url), urlsplit(link)
+    except ValueError as exc:
+        raise SourceError("a source's next page cannot be found", why=f"its link is no URL: {exc}") from None
     if own.hostname != other.hostname:
         raise SourceError("a source's next page is on another host", why=f"{own.hostname} points to {other.hostname}")
     return urlunsplit(other._replace(scheme=own.scheme, netloc=own.netloc))

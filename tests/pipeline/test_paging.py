@@ -1,6 +1,7 @@
 """Listings: every way of paging brings every record once, and comes to an end whatever the source does."""
 
 import itertools
+import json
 import random
 from collections.abc import Callable
 
@@ -8,7 +9,10 @@ import pytest
 from faultserver import FaultServer, Reply, Request
 
 from celeryctl.dataset import Dataset
+from celeryctl.errors import SourceError
+from celeryctl.pipeline import answer
 from celeryctl.pipeline.engine import Pipeline
+from celeryctl.pipeline.page import cursor_page
 from celeryctl.storage.database import session
 from celeryctl.storage.ledger import Run
 
@@ -205,6 +209,29 @@ def test_a_link_to_another_scheme_or_port_stays_with_the_source(make: Make, serv
 
     server.answer("/users", at_most(answer))
     assert_whole(fetch(make(LINKED)), 9)
+
+
+@pytest.mark.parametrize(("body", "link", "told"), [
+    ("[]", "http://[", "its link is no URL"),
+    ('[{"id": 1, "x": ' + "[" * 50_000 + "]" * 50_000 + "}]", "", "nested too deeply"),
+    (f"[{','.join(['{}'] * (answer.MOST + 1))}]", "", "100,001 records in one answer; 100,000 are the most"),
+], ids=["link", "depth", "records"])  # fmt: skip
+def test_what_no_page_should_be_fails_its_run_with_a_reason(
+    make: Make, server: FaultServer, body: str, link: str, told: str
+) -> None:
+    reply = Reply(body=body.encode()).with_header("Content-Type", "application/json")
+    server.answer("/users", at_most(lambda _: reply.with_header("Link", f'<{link}>; rel="next"') if link else reply))
+    run = fetch(make(LINKED))
+    assert (run.status, stored()) == ("failed", [])
+    assert told in run.error
+
+
+@pytest.mark.parametrize("following", ["x" * 5000, 2**64, "[" * 50_000 + "]" * 50_000], ids=["long", "large", "deep"])
+def test_a_cursor_that_goes_into_no_address_is_the_sources_fault(following: object) -> None:
+    deep = isinstance(following, str) and following.startswith("[")
+    body = f'{{"next": {following if deep else json.dumps(following)}, "items": []}}'
+    with pytest.raises(SourceError, match="did not answer with a page and a cursor"):
+        cursor_page(listing(cursor="after", next="next"), body.encode())
 
 
 def cursors(*following: object, size: int = 10) -> Callable[[Request], Reply]:
