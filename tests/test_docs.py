@@ -1,6 +1,8 @@
-"""docs/generate.py: what the README says about commands, settings and speed is what is there."""
+"""What the README and SECURITY.md say is there, is there; docs/generate.py writes and checks the former."""
 
+import ast
 import importlib.util
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -98,3 +100,16 @@ def test_a_check_of_what_is_out_of_date_names_the_command_that_mends_it(tmp_path
         ".env.example is out of date; run: make readme",
         "docs/stats.svg is out of date; run: make pictures",
     ]
+
+
+def tests_of(path: Path) -> set[str]:
+    """The names of the test functions in a file; none where there is no such file."""
+    parsed = ast.parse(path.read_text() if path.exists() else "")
+    return {node.name for node in ast.walk(parsed) if isinstance(node, ast.FunctionDef)}
+
+
+@pytest.mark.unit
+def test_every_test_that_proves_a_protection_is_there() -> None:
+    named = re.findall(r"`(tests/[\w/]+\.py)::(test_\w+)`", (ROOT / "SECURITY.md").read_text())
+    assert len(named) > 20
+    assert [f"{path}::{name}" for path, name in named if name not in tests_of(ROOT / path)] == []
