@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from celeryctl.local.generate import CARD_NUMBERS
@@ -45,12 +45,13 @@ def record(names: Sequence[str]) -> st.SearchStrategy[str]:
     return st.lists(pair, max_size=5).map(lambda pairs: f"{{{','.join(pairs)}}}") | value
 
 
-def tried(strategy: st.SearchStrategy[T], check: Callable[[T], None], amount: int) -> None:
-    """Try so many examples; the smallest that fails is told."""
+def tried(strategy: st.SearchStrategy[T], check: Callable[[T], None], amount: int, *, shrink: bool = True) -> None:
+    """Try so many examples; the smallest that fails is told, or with ``shrink`` off the first one."""
 
     @settings(
-        max_examples=amount, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck)
-    )
+        max_examples=amount, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck),
+        phases=[Phase.generate, *[Phase.shrink] * shrink],
+    )  # fmt: skip
     @given(strategy)
     def every(one: T) -> None:
         check(one)
