@@ -20,6 +20,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import groupby
+from os.path import commonprefix
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
@@ -35,8 +37,6 @@ from psycopg2 import sql
 BETWEEN = bytes(code for code in range(256) if not (code < 128 and chr(code).isalnum()))
 ESCAPED = (b"\\u00a0", b"\\xa0", b"&nbsp;", b"%20")
 TELLING = 12  # digits in a row that are as good as the number
-LARGE = 1 << 10  # bytes; more than that are sieved by what all numbers begin with
-WINDOW = 200  # bytes around what was sieved out
 SEALED = re.compile(r"v1\.[0-9a-f]{8}\.[A-Za-z0-9+/]+=*")
 COLUMNS = """
 SELECT c.table_schema, c.table_name, array_agg(c.column_name::text ORDER BY c.ordinal_position)
@@ -58,10 +58,7 @@ class Sweep:
     found: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        digits = sorted({digits_of(number) for number in self.numbers})
-        self._needles = _needles(*digits)
-        issuers = {one[:ISSUER] for one in digits}
-        self._sieve = set(codings(*issuers, digits[0])) if len(issuers) == 1 else set()
+        self._needles, self._sieve = _needles(*sorted({digits_of(number) for number in self.numbers}))
 
     def text(self, place: str, data: bytes | str, *, count: bool = True) -> None:
         data = data.encode("utf-8", "surrogatepass") if isinstance(data, str) else data
@@ -69,10 +66,16 @@ class Sweep:
             self.looked.append((place, len(data)))
         for mark in ESCAPED:
             data = data.replace(mark, b"")
-        squeezed = data.translate(None, BETWEEN)
-        if len(squeezed) > LARGE and self._sieve:
-            squeezed = b"\n".join(_windows(squeezed, self._sieve))
-        self.found += sorted({f"{place}: {told}" for needle, told in self._needles.items() if needle in squeezed})
+        self.found += sorted({f"{place}: {told}" for told in self._told(data.translate(None, BETWEEN))})
+
+    def _told(self, data: bytes) -> Iterator[str]:
+        """What to tell of the numbers in there. Only where one can begin is looked further: there are thousands."""
+        for beginning, length in self._sieve:
+            at = data.find(beginning)
+            while at >= 0:
+                if told := self._needles.get(data[at : at + length]):
+                    yield told
+                at = data.find(beginning, at + 1)
 
     def files(self, place: str, *folders: Path) -> None:
         """Names and bytes of all files below these folders, that are there and can be read."""
@@ -160,20 +163,17 @@ class Sweep:
         assert not self.found, "\n".join(["a card number is where none may be:", *sorted({*self.found})])
 
 
-def _windows(data: bytes, needles: Iterable[bytes]) -> Iterator[bytes]:
-    """What stands around each of these."""
-    for needle in needles:
-        at = data.find(needle)
-        while at >= 0:
-            yield data[max(0, at - WINDOW) : at + WINDOW]
-            at = data.find(needle, at + 1)
-
-
 @lru_cache(maxsize=2)
-def _needles(*digits: str) -> dict[bytes, str]:
-    """What to look for, and what to tell of it: of the number its end alone."""
-    parts = ((one, part) for one in digits for part in (one[:TELLING], one[-TELLING:]))
-    return {needle: f"…{one[-4:]}" for one, part in parts for needle in codings(part, one)}
+def _needles(*digits: str) -> tuple[dict[bytes, str], set[tuple[bytes, int]]]:
+    """What to look for, and what to tell of it: of the number its end alone. And how that begins, how long it is."""
+    needles, sieve = dict[bytes, str](), set[tuple[bytes, int]]()
+    for _, alike in groupby(digits, lambda one: (one[:ISSUER], len(one))):
+        numbers = [*alike]
+        for part in (slice(TELLING), slice(-TELLING, None)):
+            coded = [[*codings(one[part], one)] for one in numbers]
+            needles |= {needle: f"…{one[-4:]}" for one, forms in zip(numbers, coded, strict=True) for needle in forms}
+            sieve |= {(commonprefix(forms), len(forms[0])) for forms in zip(*coded, strict=True)}  # noqa: RUF071
+    return needles, sieve
 
 
 @contextmanager

@@ -54,12 +54,14 @@ def test_a_number_is_found_in_every_coding(coding: str, mark: str) -> None:
 
 
 @pytest.mark.unit
-def test_the_larger_part_of_a_number_is_found_and_what_is_told_does_not_hold_it() -> None:
-    (number,) = fresh(1)
-    sweep = Sweep([number])
-    assert finds(sweep, f"…{number[:12]}\n")
-    assert finds(sweep, spelt(number)[5:])
-    assert not finds(sweep, f"{number[:11]} and {number[5:]}")
+@pytest.mark.parametrize("length", [13, 16, 19])
+@pytest.mark.parametrize("around", ["", "7\n" * 50_000], ids=["alone", "in much else"])
+def test_the_larger_part_of_a_number_is_found_and_what_is_told_does_not_hold_it(around: str, length: int) -> None:
+    numbers = fresh(3, length)
+    number, sweep = numbers[1], Sweep(numbers)
+    for part in (number, number[:12], number[-12:], spelt(number), spelt(number[:12]), spelt(number[-12:])):
+        assert finds(sweep, f"{around}…{part}…{around}")
+    assert not finds(sweep, f"{around}{number[:11]} and {number[-11:]} and {around}")
     with pytest.raises(AssertionError, match="a place") as caught:
         sweep.assert_clean()
     assert number[:-4] not in digits_of(str(caught.value))
