@@ -47,7 +47,7 @@ lint: .venv/.dev ## check style, types, layers, secrets, and that the README is 
 	@$(call quietly,$(BIN)/mypy)
 	@$(call quietly,$(BIN)/lint-imports)
 	@$(call quietly,$(BIN)/bandit --quiet -c pyproject.toml -r celeryctl benchmarks docs)
-	@$(call quietly,$(BIN)/python tests/secretscan.py)
+	@$(BIN)/python tests/secretscan.py
 	@$(call quietly,$(BIN)/python docs/generate.py --check)
 
 bench: .venv/.dev ## measure speed, memory and database time, and write benchmarks/results.md (try it: make bench ARGS="--quick")

@@ -211,7 +211,7 @@ def test_a_server_that_accepts_and_keeps_silent_is_not_waited_for_for_long() -> 
     ("parts", "why"),
     [
         ({"port": "1"}, "refused"),
-        ({"password": "wr0ng-secret"}, "password"),
+        ({"password": "wrong-secret"}, "password"),
         ({"dbname": "not_there"}, "does not exist"),
         ({"host": "/nowhere"}, "No such file"),
     ],

@@ -56,7 +56,7 @@ def test_a_command_works_over_tls_with_a_certificate_of_its_own(server: TlsServe
 def test_a_key_that_is_encrypted_is_opened_and_its_password_is_not_told(server: TlsServer, tmp_path: Path) -> None:
     more = {"sslcert": server.locked_certificate, "sslkey": server.locked}
     assert said(server.url(NAME, sslpassword=KEY_PASSWORD, **more), tmp_path, "users", "list").code == 0
-    wrong = said(server.url(NAME, sslpassword="wr0ng-s3cret", **more), tmp_path, "users", "list")
+    wrong = said(server.url(NAME, sslpassword="wrong-secret", **more), tmp_path, "users", "list")
     assert_refused(wrong, 69, "could not load private key file")
     shown = said(server.url(NAME, sslpassword=KEY_PASSWORD, **more), tmp_path, "config", "show")
     assert_tells_no_secret(server, wrong, shown)
@@ -64,7 +64,7 @@ def test_a_key_that_is_encrypted_is_opened_and_its_password_is_not_told(server: 
 
 def assert_tells_no_secret(server: TlsServer, *told: Said) -> None:
     text = "".join(one.out + one.err for one in told)
-    assert not [one for one in (server.password, KEY_PASSWORD, "wr0ng-s3cret") if one in text], text
+    assert not [one for one in (server.password, KEY_PASSWORD, "wrong-secret") if one in text], text
 
 
 @pytest.mark.parametrize("words", [["users", "list"], ["init-db"], ["seed"]], ids=" ".join)

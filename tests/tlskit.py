@@ -23,7 +23,7 @@ from celeryctl.local.ports import free_port
 
 BINARIES = Path("/usr/lib/postgresql/15/bin")
 HOST = "db.example"  # the server's name; every URL says that it is on loopback
-KEY_PASSWORD = "key-s3cret"
+KEY_PASSWORD = "key-secret"
 HBA = "hostssl all all 127.0.0.1/32 scram-sha-256 clientcert=verify-ca\n"
 
 

@@ -220,9 +220,9 @@ def test_many_are_looked_up_in_batches_with_the_header(make: Make, server: Fault
     server.answer("/p", profiles)
     dataset = lookup("http://x/p?ids={external_ids}", key="external_id", batch=2)
     url = server.url + "/p?ids={external_ids}"
-    run = fetch(make(dataset, ADDRESSES_URL=url, ADDRESSES_AUTHORIZATION="Bearer t0ken-t0ken"), "addresses")
+    run = fetch(make(dataset, ADDRESSES_URL=url, ADDRESSES_AUTHORIZATION="Bearer token-token"), "addresses")
     assert (run.created, run.absent, run.requests) == (4, 1, 3)
-    assert {request.headers["authorization"] for request in server.requests} == {"Bearer t0ken-t0ken"}
+    assert {request.headers["authorization"] for request in server.requests} == {"Bearer token-token"}
     with session():
         found = addresses.Address.select(addresses.Address.user, addresses.Address.city).tuples()
         assert all(str(user) == city for user, city in found)
