@@ -106,7 +106,6 @@ def test_the_script_may_run_again_and_gives_no_more_than_before(made: Roles) -> 
     assert ask(made.administrator, RIGHTS) == before
 
 
-@pytest.mark.shows_numbers("one of the commands reveals them")
 @pytest.mark.shows_numbers("it reveals those of a user")
 def test_the_writer_does_all_the_work(run: Run, become: Roles, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABASE_URL", become.url("work"))
