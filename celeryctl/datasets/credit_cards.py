@@ -29,11 +29,11 @@ class Record(Struct, rename="credit_{}".format):
 
 
 def to_row(record: Record) -> dict[str, Any]:
-    for text in filter(None, (record.card_type, record.card_expiry_date)):
-        # A source may mix up its fields, and these two are not encrypted. The shortest numbers have 13 digits.
-        if sum(map(str.isdigit, DAY.sub("", text))) > 12:
+    kind, expiry = record.card_type or "", record.card_expiry_date or ""
+    if len(kind) > 12 or not is_day(expiry):  # a source may mix up its fields, and a number has 13 digits or more
+        if max(sum(map(str.isdigit, text)) for text in (kind, DAY.sub("", expiry))) > 12:
             raise ValueError("credit_card_type or credit_card_expiry_date holds as many digits as a card number")
-        if DAY.match(text) and not is_day(text[:10]):
+        if DAY.match(expiry) and not is_day(expiry[:10]):
             raise ValueError("credit_card_expiry_date is no day of the calendar")
     return {"card_number": record.card_number, "card_type": record.card_type, "expiry_date": record.card_expiry_date}
 
