@@ -16,8 +16,9 @@
 --   CREATE ROLE look LOGIN IN ROLE celeryctl_reader;
 --   \password migrate
 --
--- Roles belong to the whole server. Where it has two such databases, name the roles of one otherwise: -v prefix=staging.
--- What was there before is handed over to the owner; the application that celeryctl replaces is taken over first.
+-- Roles belong to the whole server. Where it has two such databases, name the roles of one otherwise, such as with
+-- `-v prefix=staging`. What was there before is handed over to the owner; the application that celeryctl replaces is
+-- taken over first.
 
 \set ON_ERROR_STOP on
 \if :{?prefix}
@@ -46,32 +47,58 @@ REVOKE ALL ON SCHEMA public FROM PUBLIC;
 GRANT USAGE, CREATE ON SCHEMA public TO :"owner";
 GRANT USAGE ON SCHEMA public TO :"writer", :"reader";
 
--- What belongs to whoever has migrated so far. Sequences of columns go with their tables.
--- What belongs to whoever has migrated so far, but for what extensions brought; sequences of columns go with their tables.
+-- What belongs to whoever has migrated so far, and what is celeryctl's whoever made it: its own tables, those of data
+-- sets by the trigger that counts their rows. Not what extensions brought; sequences of columns go with their tables.
 CREATE TEMPORARY TABLE handed_over ON COMMIT DROP AS
 SELECT c.oid FROM pg_class c JOIN pg_class history ON history.oid = to_regclass('public.celeryctl_migrations')
-WHERE c.relnamespace = 'public'::regnamespace AND c.relowner = history.relowner AND c.relkind IN ('r', 'p', 'S', 'v', 'm')
+WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p', 'S', 'v', 'm')
+  AND (c.relowner = history.relowner OR starts_with(c.relname, 'celeryctl_migrations')
+       OR c.relname IN ('runs', 'batches', 'tokens', 'misses', 'workers', 'sources', 'beats', 'counts', 'datasets',
+                        'rates', 'readings', 'dead_letters', 'reveals')
+       OR EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = c.oid AND t.tgname = 'rows_added'
+                  AND t.tgfoid = to_regproc('public.count_rows')))
   AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid
                   AND (d.deptype = 'e' OR c.relkind = 'S' AND d.deptype IN ('a', 'i')))
 UNION ALL SELECT p.oid FROM pg_proc p JOIN pg_class history ON history.oid = to_regclass('public.celeryctl_migrations')
 WHERE p.pronamespace = 'public'::regnamespace AND p.proowner = history.relowner
-  AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e');
+  AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid
+                  AND d.deptype = 'e');
 SELECT format('ALTER TABLE %s OWNER TO %I', oid::regclass, :'owner') FROM pg_class JOIN handed_over USING (oid)
 UNION ALL
-SELECT format('ALTER ROUTINE %s OWNER TO %I', oid::regprocedure, :'owner') FROM pg_proc JOIN handed_over USING (oid) \gexec
+SELECT format('ALTER ROUTINE %s OWNER TO %I', oid::regprocedure, :'owner') FROM pg_proc JOIN handed_over USING (oid)
+\gexec
 
--- What is there, and what later migrations and further data sets make. `init-db` narrows what these rules give too much
--- of: to `reveals` a writer only adds, at the present time and in its own name, and the history of migrations is the
--- owner's alone.
+-- What is there, and what later migrations and further data sets make. To `reveals` a writer only adds, at the present
+-- time and in its own name, and the history of migrations is the owner's alone: what the rules for later tables give
+-- too much of, `init-db` takes back, and this where no `init-db` has come that far.
+CREATE TEMPORARY VIEW ours AS SELECT oid, relname, relkind,
+  relkind = 'r' AND (relname = 'reveals' OR starts_with(relname, 'celeryctl_migrations')) AS kept
+FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relowner = quote_ident(:'owner')::regrole
+  AND relkind IN ('r', 'p', 'v', 'm', 'S');
+SELECT format('REVOKE INSERT, UPDATE, DELETE, TRUNCATE, TRIGGER ON %s FROM PUBLIC, %I, %I CASCADE', oid::regclass,
+              :'writer', :'reader')
+FROM ours WHERE kept \gexec
 SELECT format('GRANT SELECT ON %s TO %I, %I', oid::regclass, :'writer', :'reader'),
-  CASE WHEN relname <> 'reveals' AND NOT starts_with(relname, 'celeryctl_migrations')
-       THEN format('GRANT INSERT, UPDATE, DELETE ON %s TO %I', oid::regclass, :'writer') END,
+  CASE WHEN NOT kept THEN format('GRANT INSERT, UPDATE, DELETE ON %s TO %I', oid::regclass, :'writer') END,
   CASE relname WHEN 'reveals' THEN format('GRANT INSERT (user_id, who, host) ON reveals TO %I', :'writer') END
-FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relowner = quote_ident(:'owner')::regrole AND relkind IN ('r', 'p', 'v', 'm') \gexec
-SELECT format('GRANT USAGE ON SEQUENCE %s TO %I', oid::regclass, :'writer') FROM pg_class
-WHERE relnamespace = 'public'::regnamespace AND relowner = quote_ident(:'owner')::regrole AND relkind = 'S' \gexec
+FROM ours WHERE relkind <> 'S' \gexec
+SELECT format('GRANT USAGE ON SEQUENCE %s TO %I', oid::regclass, :'writer') FROM ours WHERE relkind = 'S' \gexec
+DROP VIEW ours;
 ALTER DEFAULT PRIVILEGES FOR ROLE :"owner" IN SCHEMA public GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO :"writer";
 ALTER DEFAULT PRIVILEGES FOR ROLE :"owner" IN SCHEMA public GRANT USAGE ON SEQUENCES TO :"writer";
 ALTER DEFAULT PRIVILEGES FOR ROLE :"owner" IN SCHEMA public GRANT SELECT ON TABLES TO :"reader";
+
+-- Of what an administrator may not do, PostgreSQL only warns. Nothing stays that secures half of it.
+SELECT format('DO %L', format('BEGIN RAISE EXCEPTION USING MESSAGE = %L, HINT = %L; END',
+  'nothing was changed: ' || string_agg(what, ', '),
+  'Run this as a superuser, or as the owner of the database and of the schema public.'))
+FROM (VALUES
+  (has_database_privilege('public', :'database', 'CONNECT'), 'everybody may still connect to ' || :'database'),
+  (has_schema_privilege('public', 'public', 'CREATE'), 'everybody may still create tables in the schema public'),
+  (NOT has_database_privilege(:'owner', :'database', 'CREATE'), :'owner' || ' may not create schemas'),
+  (NOT has_schema_privilege(:'owner', 'public', 'CREATE'), :'owner' || ' may not create tables in the schema public'),
+  (NOT has_database_privilege(:'writer', :'database', 'TEMPORARY'), :'writer' || ' may not stage rows'),
+  (NOT has_schema_privilege(:'reader', 'public', 'USAGE'), :'reader' || ' may not look into the schema public')
+) AS found (wrong, what) WHERE wrong HAVING count(*) > 0 \gexec
 
 COMMIT;

@@ -17,8 +17,9 @@ OLDEST = 15  # the first PostgreSQL that we support
 FULL = 0.95  # of the connections that there may be
 AT_ONCE = 2  # connections of a worker process, however large its pool: one works, one renews the lease
 TABLES = ("database", "tables")
-SHOWN = 5  # rights that are lacking, by name
+SHOWN = 5  # rights that are lacking or too much, by name
 GRANT = "psql -f deploy/roles.sql    (as an administrator of the database)"
+NARROW = "celeryctl init-db    (as the owner of the tables)"
 VERIFY = "celeryctl config show    (add ?sslmode=verify-full&sslrootcert=… to DATABASE_URL)"
 MEND = "celeryctl doctor --fix"
 
@@ -81,11 +82,14 @@ def _models(patient: Patient) -> list[Any]:
 
 
 def _rights(patient: Patient) -> Result:
-    """What the user of DATABASE_URL may do: everything that writing takes, or nothing but read."""
+    """What the user of DATABASE_URL may do: everything that writing takes, or nothing but read; what nobody should."""
     found = privileges.rights([model._meta.table_name for model in _models(patient)])
     if found.lacks:
         told = f"{found.role} lacks {', '.join(found.lacks[:SHOWN])}{' …' if len(found.lacks) > SHOWN else ''}"
         return Result("failed", told, GRANT)
+    if excess := privileges.excess():
+        told = "; ".join(f"{one.role} may {', '.join(one.rights)} on {one.table}" for one in excess[:SHOWN])
+        return Result("warning", f"too much: {told}{' …' if len(excess) > SHOWN else ''}", NARROW)
     return Result("ok", f"{found.role} may {'read and write' if found.writes else 'read, and nothing else'}")
 
 

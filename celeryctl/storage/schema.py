@@ -76,13 +76,14 @@ def migrate(further: Models, *, adopt: Callable[[], Keyring] | None = None) -> l
     are their authors' migrations. Raises SchemaError, with nothing changed, where another application's tables are;
     those of the one that this replaces are taken over where ``adopt`` gives the keys.
     """
-    with session(), _one_at_a_time():
+    with session(), _one_at_a_time(), privileges.narrowed():
         done = pending(further)
         if not done:
             return done  # also to those who may make nothing
         ours, *theirs = _runners(further)
         done = [*_adopt(ours, adopt), *done]
         ours.up()
+        privileges.narrow()  # what follows may take hours
         new = [model for model in further if not database.table_exists(model._meta.table_name)]
         database.create_tables(new)
         for table in counters.uncounted(further):
@@ -90,7 +91,6 @@ def migrate(further: Models, *, adopt: Callable[[], Keyring] | None = None) -> l
         for model, runner in zip(filter(_own_migrations, further), theirs, strict=True):
             # A table made from the model as it is now has every change already.
             runner.fake() if model in new else runner.up()
-        privileges.narrow()
         return done
 
 

@@ -37,13 +37,16 @@ class Roles:
         return f"postgresql://{name}:{self.password}@{parts['host']}:{parts['port']}/{parts['dbname']}"
 
     def apply(self, url: str | None = None) -> None:
-        """Run the script, as the administrator of this URL."""
-        parts = parse_dsn(url or self.administrator)
+        """Run the script, as the administrator of this URL; nothing is wrong."""
+        done = self.try_to_apply(url or self.administrator)
+        assert (done.returncode, done.stderr) == (0, "")
+
+    def try_to_apply(self, url: str) -> subprocess.CompletedProcess[str]:
+        parts = parse_dsn(url)
         environment = {**os.environ, "PGPASSWORD": parts.pop("password", "")}
         psql = shutil.which("psql") or str(wheels.postgres() / "psql")
         command = [psql, "-X", "-q", "-v", f"prefix={self.prefix}", "-f", str(SCRIPT), make_dsn(**parts)]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
-        assert (done.returncode, done.stderr) == (0, "")
+        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
 
     def login(self, name: str, *, more: str = "") -> None:
         """A login, a member of the role that its name stands for; ``more`` are its attributes."""

@@ -12,12 +12,14 @@ from cluster.kit import process, settings, sources, worker
 from cluster.kit import run as outside
 from conftest import named
 from faultserver import FaultServer
+from psycopg2 import sql
 from servers import KEY
 from waiting import eventually
 
+from celeryctl.cli import app
 from celeryctl.datasets.scaffold import write
 from celeryctl.storage import database as db
-from celeryctl.storage import schema, server
+from celeryctl.storage import privileges, schema, server
 
 from .commandline import Run, assert_refused
 from .rolekit import Roles, ask, roles
@@ -33,6 +35,11 @@ SELECT DISTINCT pg_get_userbyid(owner) FROM (
 RIGHTS = """
 SELECT relname::text, relacl::text, (SELECT array_agg(attacl::text) FROM pg_attribute WHERE attrelid = c.oid)
 FROM pg_class c WHERE relnamespace = 'public'::regnamespace ORDER BY 1
+"""
+EVERY_TABLE = """
+SELECT oid::regclass::text FROM pg_class c WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'S')
+AND relname <> 'celeryctl_migrations' AND NOT EXISTS (
+  SELECT FROM pg_depend d WHERE d.objid = c.oid AND c.relkind = 'S' AND d.deptype IN ('a', 'i'))
 """
 ERRORS = "SELECT error FROM runs WHERE status = 'failed'"
 DENIED = "permission denied for table credit_cards"
@@ -178,6 +185,22 @@ def test_doctor_names_the_rights_that_are_missing(run: Run, become: Roles, monke
     assert rights(run)["state"] == "ok"
 
 
+def test_doctor_names_the_rights_that_are_too_many(run: Run, become: Roles, monkeypatch: pytest.MonkeyPatch) -> None:
+    writer = f"{become.prefix}_writer"
+    ask(become.administrator, f"GRANT UPDATE, TRIGGER ON reveals TO {writer}; "
+        "GRANT INSERT (name) ON celeryctl_migrations TO PUBLIC")  # fmt: skip
+    found = rights(run)
+    assert (found["state"], found["fix"].split("  ")[0]) == ("warning", "celeryctl init-db")
+    assert found["why"] == (
+        f"too much: PUBLIC may INSERT on celeryctl_migrations; {writer} may TRIGGER, UPDATE on reveals"
+    )
+    assert run("init-db").code == 0
+    assert rights(run)["why"] == found["why"], "who is not the owner takes nothing away, and init-db does not fail"
+    monkeypatch.setenv("DATABASE_URL", become.url("migrate"))
+    assert run("init-db").err == "The tables are up to date.\n"
+    assert rights(run)["state"] == "ok"
+
+
 def test_connections_are_counted_whoever_looks(made: Roles) -> None:
     db.configure(made.url("look"))
     with closing(psycopg2.connect(made.administrator)), closing(psycopg2.connect(made.url("work"))):
@@ -252,6 +275,59 @@ def test_an_administrator_need_not_be_superuser(empty: Roles) -> None:
     for _ in range(2):
         empty.apply(empty.url("admin"))
     assert ask(empty.administrator, OWNERS) == [(f"{empty.prefix}_owner",)]
+
+
+NOT_THEIRS = "ALTER DATABASE {database} OWNER TO CURRENT_USER"
+SCHEMA_NOT_THEIRS = """ALTER DATABASE {database} OWNER TO {admin};
+ALTER SCHEMA public OWNER TO CURRENT_USER; GRANT CREATE ON SCHEMA public TO PUBLIC"""
+
+
+@pytest.mark.parametrize(
+    ("standing", "told"),
+    [
+        (NOT_THEIRS, ["everybody may still connect to test_", "_owner may not create tables in the schema public"]),
+        (SCHEMA_NOT_THEIRS, ["nothing was changed: everybody may still create tables in the schema public\n"]),
+    ],
+)
+def test_an_administrator_who_may_not_secure_it_is_told_and_nothing_is_changed(
+    empty: Roles, standing: str, told: list[str]
+) -> None:
+    empty.login("admin", more="CREATEROLE")
+    names = {"database": psycopg2.extensions.parse_dsn(empty.administrator)["dbname"], "admin": f"{empty.prefix}_admin"}
+    ask(empty.administrator, sql.SQL(standing).format(**{key: sql.Identifier(name) for key, name in names.items()}))
+    done = empty.try_to_apply(empty.url("admin"))
+    assert done.returncode == 3, done.stderr
+    for words in (*told, "HINT:  Run this as a superuser, or as the owner of the database and of the schema public."):
+        assert words in done.stderr
+    made = "SELECT rolname FROM pg_roles WHERE starts_with(rolname, %s)"
+    assert ask(empty.administrator, made, empty.prefix) == [(names["admin"],)]
+
+
+@pytest.mark.parametrize("whoever", ["postgres", "stranger"])
+def test_what_somebody_else_made_later_is_handed_over_too(
+    empty: Roles, tmp_path: Path, whoever: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    empty.apply()
+    for login in ("migrate", "work", "stranger"):
+        empty.login(login)
+    write("loyalty", tmp_path / "sets")
+    monkeypatch.setenv("CELERYCTL_DATASETS", str(tmp_path / "sets"))
+    monkeypatch.setenv("CARD_ENCRYPTION_KEYS", KEY)
+    monkeypatch.setenv("DATABASE_URL", empty.url("migrate"))
+    assert app.run(["init-db", "-q"]) == 0
+    # As if each had been made by a migration, or for a data set, that this role ran; all but the history tells of them.
+    ask(empty.administrator, "CREATE TABLE celeryctl_migrations_loyalty (name text)")
+    role = f"{empty.prefix}_{whoever}" if whoever == "stranger" else "CURRENT_USER"
+    for (table,) in ask(empty.administrator, EVERY_TABLE):
+        ask(
+            empty.administrator,
+            f"REVOKE ALL ON {table} FROM {empty.prefix}_writer; ALTER TABLE {table} OWNER TO {role}",
+        )
+    empty.apply()
+    assert ask(empty.administrator, OWNERS) == [(f"{empty.prefix}_owner",)]
+    db.configure(empty.url("work"))
+    found = privileges.rights(["users", "addresses", "credit_cards", "loyalty"])
+    assert (found.lacks, privileges.excess()) == ([], [])
 
 
 @pytest.mark.slow
