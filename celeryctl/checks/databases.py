@@ -55,14 +55,14 @@ def _version() -> Result:
 
 def _encryption() -> Result:
     """Whether somebody between here and the server can read or change what goes over."""
-    host, protocol, mode = server.encryption()
-    if host.startswith(("/", "127.")) or host in ("localhost", "::1"):
+    way = server.way()
+    if way.local:
         return Result("ok", "not needed: it is on this machine")
-    if protocol is None:
-        return Result("warning", f"what goes to {host} can be read on the way", VERIFY)
-    if mode not in ("verify-ca", "verify-full"):
-        return Result("warning", f"{protocol}, but whether {host} is who it says is not looked at", VERIFY)
-    return Result("ok", f"{protocol}, {mode}")
+    if way.protocol is None:
+        return Result("warning", f"what goes to {way.host} can be read on the way", VERIFY)
+    if way.mode not in ("verify-ca", "verify-full"):
+        return Result("warning", f"{way.protocol}, but whether {way.host} is who it says is not looked at", VERIFY)
+    return Result("ok", f"{way.protocol}, {way.mode}")
 
 
 def _tables(patient: Patient) -> Result:

@@ -1,5 +1,9 @@
 """The PostgreSQL server itself, and a look into its tables."""
 
+import ipaddress
+import os
+import socket
+from dataclasses import dataclass
 from typing import Any
 
 import peewee
@@ -7,12 +11,27 @@ import peewee
 from celeryctl.storage.database import database, session
 from celeryctl.storage.row import dicts
 
-# Not of pg_stat_activity: that shows the sessions of others to few.
+# Workers of the server, such as those of parallel queries, take no connection. What kind a session of somebody else is
+# only few may see: to the others all count, and the number is the most that it can be.
 CONNECTIONS = """
 SELECT current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int,
-  (SELECT sum(numbackends)::int FROM pg_stat_database),
+  (SELECT count(*)::int FROM pg_stat_activity
+   WHERE datid IS NOT NULL AND coalesce(backend_type, 'client backend') = 'client backend'),
   (SELECT coalesce(sum(concurrency), 0) FROM workers WHERE seen_at > now() - interval '15 seconds')
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How the server is reached: ``host`` as the URL names it; ``local`` if the bytes do not leave this machine.
+
+    ``protocol`` hides what goes over (None: nothing does), ``mode`` is the URL's sslmode.
+    """
+
+    host: str
+    local: bool
+    protocol: str | None
+    mode: str
 
 
 def version() -> tuple[int, int]:
@@ -29,12 +48,19 @@ def connections() -> tuple[int, int, int]:
         return most, used, processes
 
 
-def encryption() -> tuple[str, str | None, str]:
-    """The host as the URL names it, the protocol that hides what goes there (None: nothing does), and the sslmode."""
+def way() -> Way:
     with session():
         found = database.connection().info
         protocol = found.ssl_attribute("protocol") if found.ssl_in_use else None
-        return found.host, protocol, found.dsn_parameters.get("sslmode", "")
+        return Way(found.host, is_local(found.socket), protocol, found.dsn_parameters.get("sslmode", ""))
+
+
+def is_local(descriptor: int) -> bool:
+    """Whether a socket's other end is on this machine: asked of the socket, as a host's name may lead anywhere."""
+    with socket.socket(fileno=os.dup(descriptor)) as found:
+        if found.family not in (socket.AF_INET, socket.AF_INET6):
+            return True  # a file
+        return ipaddress.ip_address(found.getpeername()[0]).is_loopback
 
 
 def ends(model: type[peewee.Model]) -> list[dict[str, Any]]:

@@ -1,14 +1,16 @@
+import socket
 from collections.abc import Callable
 from contextlib import closing
 from datetime import timedelta
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import psycopg2
 import pytest
+from relay import relay
 from servers import KEY
 
 from celeryctl.cli import app
-from celeryctl.storage import schema
+from celeryctl.storage import schema, server
 from celeryctl.storage.database import database, session
 
 from .kit import look, mend
@@ -49,17 +51,50 @@ def test_a_database_that_is_away_is_unreachable(url: str, monkeypatch: pytest.Mo
     assert "s3cret" not in str(found)
 
 
+def leading(url: str, host: str, **more: str) -> str:
+    """The URL with another host, and nothing encrypted."""
+    parts = urlsplit(url)
+    asked = urlencode({"sslmode": "disable", **more})
+    return parts._replace(netloc=parts.netloc.replace(str(parts.hostname), host), query=asked).geturl()
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.0.0.1.example.com", "db.example"])
 def test_what_can_be_read_on_the_way_to_a_database_elsewhere_is_told(
-    named: str, monkeypatch: pytest.MonkeyPatch
+    named: str, host: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     parts = urlsplit(named)
-    here = str(parts.hostname)
-    query = f"hostaddr={'127.0.0.1' if here == 'localhost' else here}&sslmode=disable"
-    elsewhere = parts._replace(netloc=parts.netloc.replace(here, "db.example"), query=query)
-    monkeypatch.setenv("DATABASE_URL", elsewhere.geturl())
-    found = look("encryption")
-    assert (found.state, found.why) == ("warning", "what goes to db.example can be read on the way")
+    with relay(own_address(), (str(parts.hostname), parts.port or 5432)) as way:
+        url = leading(named, host, hostaddr=way.server_address[0])
+        monkeypatch.setenv("DATABASE_URL", url.replace(f":{parts.port}/", f":{way.port}/"))
+        found = look("encryption")
+        database.close_all()
+    assert (found.state, found.why) == ("warning", f"what goes to {host} can be read on the way")
     assert "sslmode=verify-full" in found.fix
+
+
+def own_address() -> str:
+    """An address of this machine that is not its loopback's."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as found:
+        try:
+            found.connect(("192.0.2.1", 9))  # nothing is sent
+        except OSError:
+            pytest.skip("this machine has no address but 127.0.0.1")
+        return str(found.getsockname()[0])
+
+
+def test_what_does_not_leave_the_machine_needs_no_encryption_whatever_its_name(
+    named: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = socket.gethostbyname(str(urlsplit(named).hostname))
+    monkeypatch.setenv("DATABASE_URL", leading(named, "db.example", hostaddr=here))
+    found = look("encryption")
+    assert (found.state, found.why) == ("ok", "not needed: it is on this machine")
+
+
+def test_a_socket_that_is_a_file_needs_no_encryption(named: str) -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX)
+    with ours, theirs:
+        assert server.is_local(ours.fileno())
 
 
 def test_a_server_that_is_too_old_is_told(named: str, monkeypatch: pytest.MonkeyPatch) -> None:

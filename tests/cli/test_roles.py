@@ -13,6 +13,7 @@ from cluster.kit import run as outside
 from conftest import named
 from faultserver import FaultServer
 from psycopg2 import sql
+from psycopg2.extras import wait_select
 from servers import KEY
 from waiting import eventually
 
@@ -40,6 +41,14 @@ EVERY_TABLE = """
 SELECT oid::regclass::text FROM pg_class c WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'S')
 AND relname <> 'celeryctl_migrations' AND NOT EXISTS (
   SELECT FROM pg_depend d WHERE d.objid = c.oid AND c.relkind = 'S' AND d.deptype IN ('a', 'i'))
+"""
+IN_A_WORKER = """
+SELECT set_config(name, 'on', false) FROM pg_settings WHERE name IN ('debug_parallel_query', 'force_parallel_mode');
+SELECT pg_sleep(60)
+"""
+KINDS = """
+SELECT count(*) FILTER (WHERE backend_type = 'client backend'), count(*) FILTER (WHERE backend_type = 'parallel worker')
+FROM pg_stat_activity WHERE datid IS NOT NULL
 """
 ERRORS = "SELECT error FROM runs WHERE status = 'failed'"
 DENIED = "permission denied for table credit_cards"
@@ -199,6 +208,24 @@ def test_doctor_names_the_rights_that_are_too_many(run: Run, become: Roles, monk
     monkeypatch.setenv("DATABASE_URL", become.url("migrate"))
     assert run("init-db").err == "The tables are up to date.\n"
     assert rights(run)["state"] == "ok"
+
+
+def test_workers_of_the_server_are_not_counted_as_connections(made: Roles) -> None:
+    db.configure(made.administrator)
+    with closing(psycopg2.connect(made.administrator)) as looking, looking.cursor() as cursor:
+        looking.autocommit = True
+        with closing(psycopg2.connect(made.administrator, async_=True)) as busy:
+            wait_select(busy)
+            busy.cursor().execute(IN_A_WORKER)
+
+            def agreed() -> bool:
+                cursor.execute(KINDS)
+                clients, workers = cursor.fetchone() or (0, 0)
+                return bool(workers) and server.connections()[1] == clients
+
+            assert eventually(agreed)
+            cursor.execute("SELECT pg_terminate_backend(%s)", (busy.info.backend_pid,))
+    db.close()
 
 
 def test_connections_are_counted_whoever_looks(made: Roles) -> None:
