@@ -5,7 +5,9 @@ be taken for any module that is not loaded yet.
 """
 
 import sys
+from collections.abc import Sequence
 from importlib import import_module
+from typing import Any
 
 from celery import maybe_patch_concurrency
 
@@ -17,7 +19,19 @@ def main() -> int:
     import_module(sys.argv[sys.argv.index("-A") + 1])
     from celery.bin.celery import main as celery
 
+    _detach_as_this()
     return celery()  # type: ignore[no-any-return]
+
+
+def _detach_as_this() -> None:
+    """Let `worker --detach` go on as this program, not as Celery's own, which takes modules from the folder."""
+    worker = import_module("celery.bin.worker")
+    detach = worker.detach
+
+    def as_this(path: str, argv: Sequence[str], **options: Any) -> Any:
+        return detach(path, ["-P", "-m", "celeryctl.cluster", *argv[2:]], **options)
+
+    vars(worker)["detach"] = as_this
 
 
 if __name__ == "__main__":

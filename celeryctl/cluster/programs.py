@@ -48,7 +48,7 @@ def become_flower(arguments: Sequence[str], context: Context, tell: Callable[[st
     # Flower would run a flowerconfig.py of this folder, whoever has put it there.
     conf = [] if os.environ.get("FLOWER_CONF") else [f"--conf={os.devnull}"]
     where = [f"--address={settings.flower_host}", f"--port={settings.flower_port}"]
-    _become("flower", [*where, *conf, *arguments], app="celeryctl.cluster.flower")
+    _become("flower", [*where, *conf, *arguments], app="celeryctl.cluster.viewer")
 
 
 def _ready(program: Program, context: Context, tell: Callable[[str], None]) -> None:
@@ -73,4 +73,6 @@ def _log_level(arguments: Sequence[str], settings: Settings) -> list[str]:
 def _become(program: str, arguments: Sequence[str], *, app: str = "celeryctl.celery") -> NoReturn:
     # -P: `python -m` would put this folder first on sys.path, and what lies there may be anybody's.
     command = [sys.executable, "-P", "-m", "celeryctl.cluster", "-A", app, program, *arguments]
+    # The same for when Celery starts the worker anew upon SIGHUP: it knows the words behind -P -m only.
+    os.environ["PYTHONSAFEPATH"] = "1"
     os.execv(sys.executable, command)  # noqa: S606 - becoming Celery is the purpose

@@ -51,12 +51,29 @@ def refusing(name: str) -> Handler:
     return refuse
 
 
+def stats(handler: Handler) -> Handler:
+    """Celery's, without how the broker is spoken to: of TLS that is the passphrase of the key, too."""
+
+    def answer(state: Any, **arguments: Any) -> Any:
+        said = handler(state, **arguments)
+        return {**said, "broker": {name: one for name, one in said["broker"].items() if name != "ssl"}}
+
+    return answer
+
+
+def guarded(name: str, handler: Handler) -> Handler:
+    """What answers to a command's name."""
+    if name not in ANSWERED:
+        return refusing(name)
+    return stats(handler) if name == "stats" else handler
+
+
 class Mailbox(KombusMailbox):
     def Node(  # noqa: N802 - kombu's name
         self, hostname: Any = None, state: Any = None, channel: Any = None, handlers: Any = None
     ) -> Any:
         """Where a worker listens, with the commands that it answers."""
-        mine = {name: handler if name in ANSWERED else refusing(name) for name, handler in (handlers or {}).items()}
+        mine = {name: guarded(name, handler) for name, handler in (handlers or {}).items()}
         return super().Node(hostname, state, channel, mine)  # type: ignore[no-untyped-call]
 
 

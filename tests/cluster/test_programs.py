@@ -1,9 +1,10 @@
 """`worker`, `beat` and `flower`: refused where they cannot work, and Celery's own process where they can."""
 
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -11,6 +12,7 @@ import pytest
 from broker import Broker
 from waiting import eventually
 
+from celeryctl import cluster
 from celeryctl.local.ports import free_port
 from celeryctl.settings import new_key
 
@@ -105,15 +107,61 @@ def test_a_worker_becomes_celerys_process_with_the_options_that_were_typed(
 def test_nothing_that_lies_in_the_folder_is_run(
     program: str, database_url: str, redis_url: str, tmp_path: Path
 ) -> None:
+    folder = anybodys(tmp_path)
+    variables = settings(database_url, redis_url, tmp_path, FLOWER_PORT=str(free_port()))
+    with process(["celeryctl", program], tmp_path / "log", variables, folder) as started:
+        started.assert_says({"worker": " ready.", "beat": "beat: Starting", "flower": "Visit me at"}[program])
+    assert not (tmp_path / "was run").exists()
+
+
+def anybodys(tmp_path: Path) -> Path:
+    """A folder in which somebody has left modules that say when they are run."""
     folder = tmp_path / "anybodys"
     folder.mkdir()
     run_it = f"open({str(tmp_path / 'was run')!r}, 'a').write(__file__)"
     for name in ("celeryctl", "celery", "kombu", "redis", "tornado", "humanize", "celeryconfig", "flowerconfig"):
         (folder / f"{name}.py").write_text(run_it)
-    variables = settings(database_url, redis_url, tmp_path, FLOWER_PORT=str(free_port()))
-    with process(["celeryctl", program], tmp_path / "log", variables, folder) as started:
-        started.assert_says({"worker": " ready.", "beat": "beat: Starting", "flower": "Visit me at"}[program])
+    return folder
+
+
+def test_a_worker_that_is_started_anew_upon_sighup_imports_nothing_of_ours_by_a_wrong_name(
+    database_url: str, redis_url: str, tmp_path: Path
+) -> None:
+    variables = settings(database_url, redis_url, tmp_path, PYTHONPROFILEIMPORTTIME="1")
+    with process(["celeryctl", "worker", "-c", "1"], tmp_path / "log", variables) as worker:
+        worker.assert_says(" ready.")
+        worker.ask(signal.SIGHUP)
+        worker.assert_says(" ready.", times=2)
+        _, _, anew = worker.text.rpartition("Restarting celery worker")
+    imported = {line.rpartition("|")[2].strip() for line in anew.splitlines() if line.startswith("import time:")}
+    assert "celeryctl.cluster.app" in imported
+    assert imported & {one.stem for one in Path(cluster.__file__).parent.glob("*.py")} == set()
+    # Celery loads its plug-ins by name: this is Flower's own.
+    assert "flower.app" in imported
+
+
+def test_a_worker_that_goes_into_the_background_runs_nothing_that_lies_in_the_folder(
+    database_url: str, redis_url: str, tmp_path: Path
+) -> None:
+    folder = anybodys(tmp_path)
+    files = [f"--pidfile={tmp_path / 'pid'}", f"--logfile={tmp_path / 'log'}"]
+    done = run(settings(database_url, redis_url, tmp_path), folder, "worker", "-D", "-c", "1", *files)
+    assert done.returncode == 0, done.stderr
+    eventually(lambda: (tmp_path / "was run").exists() or members(tmp_path / "pid"))
     assert not (tmp_path / "was run").exists()
+    (worker, *_) = members(tmp_path / "pid")
+    assert worker.cmdline()[1:4] == ["-P", "-m", "celeryctl.cluster"]
+    worker.terminate()
+    worker.wait(30)
+
+
+def members(file: Path) -> list[psutil.Process]:
+    """The worker whose id is in this file and its pool, once there is one."""
+    with suppress(FileNotFoundError, ValueError, psutil.NoSuchProcess):
+        worker = psutil.Process(int(file.read_text()))
+        if pool := worker.children():
+            return [worker, *pool]
+    return []
 
 
 def test_flower_beyond_loopback_is_refused_without_a_password(redis_url: str, tmp_path: Path) -> None:
