@@ -10,10 +10,18 @@ from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
+from celery import Celery
 from certificates import DAY, Authority
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
 from waiting import eventually
 
 from celeryctl.cluster import queues
+from celeryctl.cluster.remote import ANSWERED
 from celeryctl.http import RateBudget
 from celeryctl.local.ports import free_port
 
@@ -94,6 +102,29 @@ def test_everybody_speaks_to_a_broker_over_tls(place: Place, database_url: str, 
         said = "".join(program.text for program in (one, beat, tail, flower))
         assert not [word for word in ("s3cret", "insecure", "CERT_NONE") if word in said]
         flower.kill()
+
+
+def test_the_passphrase_of_the_key_is_told_to_nobody_who_asks_the_workers(
+    place: Place, database_url: str, tmp_path: Path
+) -> None:
+    encrypt(place.client[1], "hu5h")
+    url = f"{place.url()}&ssl_password=hu5h"
+    with place.server(), worker(tmp_path / "log", settings(database_url, url, tmp_path)) as one:
+        with Celery("other", broker=f"{url}&ssl_cert_reqs=required") as stranger:
+            answers = {
+                name: stranger.control.broadcast(name, reply=True, limit=1, timeout=10)
+                for name in ANSWERED - {"query_task", "heartbeat", "enable_events"}
+            }
+        assert [name for name, answer in answers.items() if not answer or "hu5h" in str(answer)] == []
+        (stats,) = answers["stats"][0].values()
+        assert stats["broker"]["transport"] == "rediss"
+        assert "hu5h" not in one.text
+
+
+def encrypt(path: Path, passphrase: str) -> None:
+    key = load_pem_private_key(path.read_bytes(), None)
+    how = BestAvailableEncryption(passphrase.encode())
+    path.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, how))
 
 
 def lengths(port: int) -> object:
