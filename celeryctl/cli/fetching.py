@@ -101,7 +101,7 @@ def _queue(request: Request, context: Context, *, follow: bool) -> list[Run]:
     order = _order(request, context)
     deadline = time.monotonic() + parse_duration(request.timeout).total_seconds() if request.timeout else None
     app = create_app(context)
-    check_broker(context.settings)
+    check_broker(context.settings, "beat")  # who gives orders needs what beat does
     if follow:
         wait.require_worker(app)
     opened = orders.place(app.pipeline, order)

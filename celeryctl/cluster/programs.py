@@ -22,7 +22,9 @@ QUIET = ("--without-gossip", "--without-mingle")
 
 def become_worker(arguments: Sequence[str], context: Context, tell: Callable[[str], None]) -> NoReturn:
     """Become `celery worker`; what was typed comes last, so that it wins. ``tell`` hears warnings."""
-    _ready("worker", context, tell)
+    # Of queues that were typed nobody but the worker knows the names, once it has read all its options.
+    elsewhere = any(argument.startswith(("-Q", "--queues")) for argument in arguments)
+    _ready("worker", context, tell, unless="BRPOP" if elsewhere else "")
     _become("worker", [*QUIET, *_log_level(arguments, context.settings), *arguments])
 
 
@@ -51,11 +53,11 @@ def become_flower(arguments: Sequence[str], context: Context, tell: Callable[[st
     _become("flower", [*where, *conf, *arguments], app="celeryctl.cluster.viewer")
 
 
-def _ready(program: Program, context: Context, tell: Callable[[str], None]) -> None:
+def _ready(program: Program, context: Context, tell: Callable[[str], None], *, unless: str = "") -> None:
     """Refuse to start what could not work: half a cluster, no broker, tables that are behind, a wrong key."""
     context.settings.require_both(program)
     context.connect()
-    check(context.settings, program)
+    check(context.settings, program, unless=unless)
     if lets_anybody_in(address(context.settings)):
         tell("The broker lets publish who has no password, and whoever may do so controls the workers: see doctor")
     schema.require(further(context.datasets))

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from kombu.exceptions import OperationalError
+from redis.exceptions import NoPermissionError
 
 if TYPE_CHECKING:
     from celeryctl.cluster.app import App
@@ -25,10 +26,11 @@ def announce(app: "App", batch_ids: Iterable[int]) -> None:
 
 
 def publish(app: "App", batch_id: int) -> bool:
-    """Announce a batch. False when the broker does not answer: a reconciliation announces it later."""
+    """Announce a batch. False when the broker does not take it: a reconciliation announces it later."""
     try:
         app.send_task("celeryctl.batch", args=[batch_id], retry_policy=RETRIES)
     except OperationalError as exc:
-        logger.warning("batch %s is announced later: the broker does not answer (%s)", batch_id, exc)
+        why = "refuses it" if isinstance(exc.__cause__, NoPermissionError) else "does not answer"
+        logger.warning("batch %s is announced later: the broker %s (%s)", batch_id, why, exc)
         return False
     return True

@@ -52,15 +52,25 @@ def refusal(exc: Exception) -> BrokerRefusedError:
 
 
 def lets_anybody_in(url: str) -> bool:
-    """Whether who has neither password nor certificate can publish, and so make workers do things."""
+    """Whether who has neither password nor certificate can publish, and so make workers do things.
+
+    So it is taken to be where a stranger gets in and may begin no transaction: then it cannot be found out.
+    """
     parts: dict[str, Any] = dict(parse_url(url))  # type: ignore[no-untyped-call]
     place = {name: part for name, part in parts.items() if name not in CREDENTIALS}
     limits = {"socket_timeout": TIMEOUT, "socket_connect_timeout": TIMEOUT, "retry": Retry(NoBackoff(), 0)}
     with closing(redis.ConnectionPool(**{**place, **limits})) as pool, redis.Redis(connection_pool=pool) as stranger:
         try:
-            return len(rights.refused(stranger, rights.PUBLISHING)) < len(rights.PUBLISHING)
+            publishing = rights.publishing(_database(url))
+            found = rights.refused(stranger, publishing)
         except redis.RedisError:
             return False
+    return found == [rights.TRANSACTION] or len(found) < len(publishing)
+
+
+def _database(url: str) -> int:
+    """Its number, which stands in the name of every channel of Celery's."""
+    return int(parse_url(url).get("db", 0))  # type: ignore[no-untyped-call]
 
 
 def depth(settings: Settings, queue: str = QUEUE) -> tuple[int, int]:
@@ -82,11 +92,17 @@ def address(settings: Settings) -> str:
     return str(settings.redis_url)
 
 
-def check(settings: Settings, program: rights.Program | None = None) -> None:
-    """Raise BrokerUnreachableError unless the broker answers, BrokerRefusedError unless its user may do the work."""
-    with broker(address(settings)) as client:
+def check(settings: Settings, program: rights.Program | None = None, *, unless: str = "") -> None:
+    """Raise BrokerUnreachableError unless the broker answers, BrokerRefusedError unless its user may do the work.
+
+    ``unless`` is a command that this time the program does not need.
+    """
+    url = address(settings)
+    with broker(url) as client:
         client.ping()
-        lacking = rights.refused(client, rights.NEEDED[program]) if program else []
+        commands = rights.needed(program, _database(url)) if program else ()
+        wanted = [command for command in commands if command[0] != unless]
+        lacking = rights.refused(client, wanted) if wanted else []
     if lacking:
         raise BrokerRefusedError(
             f"this user of the broker may not do what {program} does",

@@ -4,60 +4,63 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import redis
-from redis.exceptions import NoPermissionError
+from redis.exceptions import NoPermissionError, ResponseError
 
 Program = Literal["worker", "beat", "stats"]
 Command = tuple[str, ...]
+TRANSACTION = "MULTI"
 
-PUBLISHING: tuple[Command, ...] = (
-    ("LPUSH", "celery", ""),
-    ("PUBLISH", "/0.celery.pidbox", ""),
-)
-# Not all that a program says to the broker, but what tells apart who is meant to be it.
-NEEDED: Mapping[Program, tuple[Command, ...]] = {
-    "worker": (
-        ("BRPOP", "celery", "1"),
-        ("LPUSH", "celery", ""),
-        ("HSET", "unacked", "", ""),
-        ("ZADD", "unacked_index", "0", ""),
-        ("SET", "unacked_mutex", ""),
-        ("EVALSHA", "0" * 40, "1", "_kombu.binding.celery.pidbox"),
-        ("PUBLISH", "/0.celeryev/worker.heartbeat", ""),
-    ),
-    "beat": (
-        ("LPUSH", "celery", ""),
-        ("SADD", "_kombu.binding.celery", ""),
-        ("HDEL", "unacked", ""),
-        ("PUBLISH", "/0.celeryev/task.sent", ""),
-    ),
-    "stats": (
-        ("LLEN", "celery"),
-        ("HLEN", "unacked"),
-    ),
-}
+
+def publishing(database: int) -> tuple[Command, ...]:
+    """What makes workers do things."""
+    return ("LPUSH", "celery", ""), ("PUBLISH", f"/{database}.celery.pidbox", "")
+
+
+def needed(program: Program, database: int) -> tuple[Command, ...]:
+    """Not all that a program says to the broker, but what tells apart who is meant to be it."""
+    events = f"/{database}.celeryev"
+    of: Mapping[Program, tuple[Command, ...]] = {
+        "worker": (
+            ("BRPOP", "celery", "1"),
+            ("LPUSH", "celery", ""),
+            ("HSET", "unacked", "", ""),
+            ("ZADD", "unacked_index", "0", ""),
+            ("SET", "unacked_mutex", ""),
+            ("EVALSHA", "0" * 40, "1", "_kombu.binding.celery.pidbox"),
+            ("PUBLISH", f"{events}/worker.heartbeat", ""),
+        ),
+        "beat": (
+            ("LPUSH", "celery", ""),
+            ("SADD", "_kombu.binding.celery", ""),
+            ("HDEL", "unacked", ""),
+            ("PUBLISH", f"{events}/task.sent", ""),
+        ),
+        "stats": (
+            ("LLEN", "celery"),
+            ("HLEN", "unacked"),
+        ),
+    }
+    return of[program]
 
 
 def refused(client: "redis.Redis", commands: Sequence[Command]) -> list[str]:
     """Those that the broker would not let this user do: the command, and on what.
 
-    In a transaction that is given up they are judged and never done. Who may not even begin one may not work with
-    Celery. Raises redis.RedisError where the broker does not answer.
+    In a transaction that is given up they are judged and never done. Where that may not be begun it alone is named:
+    Celery cannot work without, and of the rest nobody knows. Raises redis.RedisError where the broker does not answer.
     """
     pool = client.connection_pool
     connection: Any = pool.get_connection()
     try:
-        connection.send_command("MULTI")
+        connection.send_command(TRANSACTION)
         try:
             connection.read_response()
         except NoPermissionError:
-            return [_told(command) for command in commands]
-        found = [_told(command) for command in commands if not _is_permitted(connection, command)]
-        connection.send_command("DISCARD")
-        connection.read_response()
+            return [TRANSACTION]
+        return [_told(command) for command in commands if not _is_permitted(connection, command)]
     finally:
-        connection.disconnect()
+        connection.disconnect()  # which gives the transaction up, and needs no right
         pool.release(connection)
-    return found
 
 
 def _is_permitted(connection: Any, command: Command) -> bool:
@@ -66,6 +69,8 @@ def _is_permitted(connection: Any, command: Command) -> bool:
         connection.read_response()
     except NoPermissionError:
         return False
+    except ResponseError:
+        pass  # it is full, or a replica, or cannot save: that may be over soon, and comes after the rights
     return True
 
 

@@ -21,8 +21,8 @@ RECONCILE = 2.0  # seconds between two reconciliations by who waits
 
 
 def require_worker(app: "App") -> None:
-    """Raise BrokerUnreachableError or NoWorkerError when nobody would do the work."""
-    check(app.context.settings)
+    """Raise NoWorkerError when nobody would do the work, or what `check` raises when nobody would hear of it."""
+    check(app.context.settings, "beat")
     with session():
         if not any(coverage.alive().values()):
             raise NoWorkerError("no worker is running", why="none has shown itself for 15 s", fix="celeryctl worker")
