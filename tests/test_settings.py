@@ -317,6 +317,11 @@ def test_a_wrong_value_is_named_with_what_is_allowed_and_where_it_is(tmp_path: P
     assert caught.value.__cause__ is None, "the parser's own error repeats the value"
 
 
+def test_who_wants_no_certificate_checked_is_told_the_way_out(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"leave ssl_cert_reqs out; ssl_ca_certs=/path names your own"):
+        read(tmp_path, {"REDIS_URL": "rediss://h?ssl_cert_reqs=none"})
+
+
 @pytest.mark.parametrize("origin", ["flag", ".env", "up"])
 def test_a_wrong_value_says_where_it_was_set(tmp_path: Path, origin: str) -> None:
     with ExitStack() as stack:
@@ -344,6 +349,9 @@ RIGHT: dict[str, list[tuple[str, Any]]] = {
         "postgresql://[::1]:5432/db", "postgresql://h/db?sslmode=verify-full&sslrootcert=/etc/ca.pem&sslpassword=x")],
     "REDIS_URL": [(url, url) for url in ("redis://localhost:6379/0", "redis://h", "redis://:p%40@h:1", "redis://[::1]:6379",
                                          "rediss://u:p@h:6380/15?ssl_cert_reqs=required")] + [
+        ("rediss://h?ssl_cert_reqs=CERT_REQUIRED", "rediss://h?ssl_cert_reqs=required"),
+        (f"rediss://h?ssl_cert_reqs=CERT%5FREQUIRED&ssl_ca_certs={__file__}",
+         f"rediss://h?ssl_ca_certs={__file__}&ssl_cert_reqs=required"),
         ("rediss://h", "rediss://h?ssl_cert_reqs=required"), ("rediss://h/1?", "rediss://h/1?ssl_cert_reqs=required"),
         (f"rediss://h?ssl_ca_certs={__file__}", f"rediss://h?ssl_ca_certs={__file__}&ssl_cert_reqs=required")],
     "ALLOW_PRIVATE_SOURCES": [("1", True), ("0", False), ("true", True), ("No", False)],

@@ -13,6 +13,8 @@ SOURCE = "http://… or https://…"
 VERIFIED = "ssl_cert_reqs=required"
 FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
 OTHERS = ("ssl_password", "ssl_cert_reqs")
+REQUIRED = ("required", "CERT_REQUIRED")  # Celery takes both, redis-py the first
+UNCHECKED = "a certificate that is not checked protects nobody: leave ssl_cert_reqs out; ssl_ca_certs=/path names your own"
 ENCODE = "special characters in a password are percent-encoded: @ is %40, / is %2F, : is %3A"
 
 
@@ -67,11 +69,13 @@ def _verified(text: str, parts: SplitResult) -> str:
         raise _refusal(REDIS, "parameters are for rediss:// only")
     if len(parse_qsl(parts.query, keep_blank_values=True)) != len(given) or not given.keys() <= {*FILES, *OTHERS}:
         raise _refusal(REDIS, f"of parameters there are {', '.join((*FILES, *OTHERS))}, each at most once")
-    if given.get("ssl_cert_reqs", "required") != "required":
-        raise _refusal(REDIS, "a certificate that is not checked protects nobody: ssl_cert_reqs is required")
+    if given.get("ssl_cert_reqs", "required") not in REQUIRED:
+        raise _refusal(REDIS, UNCHECKED)
     if unreadable := [name for name in FILES if name in given and not os.access(given[name], os.R_OK)]:
         raise _refusal(REDIS, f"{' and '.join(unreadable)}: there is no such file, or it cannot be read")
-    return text if "ssl_cert_reqs" in given else f"{text}&{VERIFIED}"
+    front, _, query = text.partition("?")
+    others = [one for one in query.split("&") if one and "ssl_cert_reqs" not in dict(parse_qsl(one))]
+    return f"{front}?{'&'.join([*others, VERIFIED])}"
 
 
 def tls(url: str) -> dict[str, str]:
