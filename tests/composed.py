@@ -22,6 +22,7 @@ ROOT = Path(__file__).parents[1]
 SERVICE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]["redis"]
 USERS = {"worker": "REDIS_WORKER_PASSWORD", "beat": "REDIS_BEAT_PASSWORD", "viewer": "REDIS_VIEWER_PASSWORD"}
 PASSWORDS = {variable: f"{name}-secret" for name, variable in USERS.items()}
+ACL = (ROOT / "deploy/redis.acl").read_text()
 ADMIN = "user admin on >admin-secret ~* &* +@all"  # for the tests alone: who looks into the log
 
 
@@ -48,29 +49,31 @@ class Composed:
 
 
 def script(folder: Path, server: str, port: int) -> str:
-    """The start script, with its files in this folder, and one more user."""
+    """The start script, with its files and the ACL file in this folder, and one more user."""
     moved = str(SERVICE["command"][-1]).replace("$$", "$").replace("/tmp/", f"{folder}/").replace("/tmp ", f"{folder} ")
-    moved = moved.replace("/etc/celeryctl/", f"{ROOT}/deploy/")
+    moved = moved.replace("/etc/celeryctl/", f"{folder}/")
     start = f"printf '\n{ADMIN}\n' >> {folder}/users.acl\nexec {server} --port {port} --bind 127.0.0.1 "
     assert moved.count("exec redis-server ") == 1
     return moved.replace("exec redis-server ", start)
 
 
-def environment() -> Mapping[str, str]:
+def environment(**passwords: str) -> Mapping[str, str]:
     """What Compose gives the container of the secrets that it demands."""
+    given = PASSWORDS | passwords
     filled = {name: value.split(":?")[0].removeprefix("${") for name, value in SERVICE["environment"].items()}
-    return {"PATH": os.environ["PATH"]} | {name: PASSWORDS[variable] for name, variable in filled.items()}
+    return {"PATH": os.environ["PATH"]} | {name: given[variable] for name, variable in filled.items()}
 
 
 @contextmanager
-def composed(server: str = "valkey-server") -> Iterator[Composed]:
-    """One that runs; every user's password is its name and "-secret"."""
+def composed(server: str = "valkey-server", *, acl: str = ACL, **passwords: str) -> Iterator[Composed]:
+    """One that runs; every user's password is its name and "-secret", unless it is given by its variable."""
     program = shlex.quote(str(wheels.valkey())) if server == "valkey-server" else server
     with tempfile.TemporaryDirectory(prefix="celeryctl-tests-") as name:
         folder, port = Path(name), free_port()
+        (folder / "redis.acl").write_text(acl)
         command = [*SERVICE["command"][:-1], script(folder, program, port)]
         with (folder / "log").open("wb") as log:
-            process = subprocess.Popen(command, env=environment(), cwd=folder, stdout=log, stderr=log)
+            process = subprocess.Popen(command, env=environment(**passwords), cwd=folder, stdout=log, stderr=log)
         one = Composed(port, folder, process)
         try:
             eventually(lambda: answers(one.url("admin")) or process.poll() is not None)

@@ -14,7 +14,7 @@ import psutil
 import pytest
 import redis
 import yaml
-from composed import PASSWORDS, USERS, answers, composed, environment, servers
+from composed import ACL, PASSWORDS, SERVICE, USERS, answers, composed, environment, script, servers
 from redis.exceptions import NoPermissionError
 
 ROOT = Path(__file__).parents[1]
@@ -197,3 +197,36 @@ def test_who_has_no_password_gets_no_answer_and_redis_cli_in_the_container_does(
         assert answers(inside)
         with closing(redis.Redis.from_url(inside)) as client, pytest.raises(NoPermissionError):
             client.llen("celery")
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("server", servers())
+def test_the_file_may_have_further_users_and_end_without_a_newline(server: str) -> None:
+    more = "\nuser more reset on >more-secret\n# a comment\n+ping\nuser most reset on >most-secret +ping\n+llen ~celery"
+    with composed(server, acl=ACL.rstrip() + more) as broker:
+        assert {user: answers(broker.url(user)) for user in (*USERS, "more")} == dict.fromkeys((*USERS, "more"), True)
+        with closing(redis.Redis.from_url(broker.url("most"))) as client:
+            assert client.llen("celery") == 0
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("server", servers())
+def test_what_stands_in_a_password_gives_no_rights(server: str) -> None:
+    password = 'a "b" %s \\n $HOME ~* +@all'
+    with (
+        composed(server, REDIS_WORKER_PASSWORD=password) as broker,
+        closing(redis.Redis(port=broker.port, username="worker", password=password)) as client,
+    ):
+        assert client.llen("celery") == 0
+        with pytest.raises(NoPermissionError):
+            client.flushall()
+        assert password not in (broker.folder / "users.acl").read_text()
+
+
+@pytest.mark.integration
+def test_a_file_that_the_broker_may_not_read_is_named_with_what_to_do(tmp_path: Path) -> None:
+    command = [*SERVICE["command"][:-1], script(tmp_path, "redis-server", 1)]
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False, timeout=20)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "chmod a+r deploy/redis.acl" in done.stderr
+    assert len(done.stderr.splitlines()) == 1

@@ -103,7 +103,7 @@ def _queue(request: Request, context: Context, *, follow: bool) -> list[Run]:
     app = create_app(context)
     check_broker(context.settings, "beat")  # who gives orders needs what beat does
     if follow:
-        wait.require_worker(app)
+        wait.require_worker()
     opened = orders.place(app.pipeline, order)
     announce(app, opened.batches)
     if not follow:

@@ -5,7 +5,6 @@ import uuid
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from celeryctl.cluster.queues import check
 from celeryctl.cluster.signals import reconcile_once
 from celeryctl.errors import NoWorkerError, UnreachableError, WaitTimeoutError
 from celeryctl.storage import coverage
@@ -20,9 +19,8 @@ POLL = 0.2  # seconds between two looks
 RECONCILE = 2.0  # seconds between two reconciliations by who waits
 
 
-def require_worker(app: "App") -> None:
-    """Raise NoWorkerError when nobody would do the work, or what `check` raises when nobody would hear of it."""
-    check(app.context.settings, "beat")
+def require_worker() -> None:
+    """Raise NoWorkerError when nobody would do the work."""
     with session():
         if not any(coverage.alive().values()):
             raise NoWorkerError("no worker is running", why="none has shown itself for 15 s", fix="celeryctl worker")

@@ -14,7 +14,9 @@ VERIFIED = "ssl_cert_reqs=required"
 FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
 OTHERS = ("ssl_password", "ssl_cert_reqs")
 REQUIRED = ("required", "CERT_REQUIRED")  # Celery takes both, redis-py the first
-UNCHECKED = "a certificate that is not checked protects nobody: leave ssl_cert_reqs out; ssl_ca_certs=/path names your own"
+UNCHECKED = (
+    "a certificate that is not checked protects nobody: leave ssl_cert_reqs out; ssl_ca_certs=/path names your own"
+)
 ENCODE = "special characters in a password are percent-encoded: @ is %40, / is %2F, : is %3A"
 
 
