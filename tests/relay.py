@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
+import pytest
+
 CHUNK = 65_536  # bytes
 
 
@@ -93,3 +95,13 @@ def relay(host: str, target: tuple[str, int]) -> Iterator[Relay]:
             server.shutdown()
             server.cut()
             thread.join()
+
+
+def own_address() -> str:
+    """An address of this machine that is not its loopback's."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as found:
+        try:
+            found.connect(("192.0.2.1", 9))  # nothing is sent
+        except OSError:
+            pytest.skip("this machine has no address but 127.0.0.1")
+        return str(found.getsockname()[0])

@@ -102,7 +102,7 @@ def test_a_check_of_what_is_out_of_date_names_the_command_that_mends_it(tmp_path
     ]
 
 
-def tests_of(path: Path) -> set[str]:
+def functions_of(path: Path) -> set[str]:
     """The names of the test functions in a file; none where there is no such file."""
     parsed = ast.parse(path.read_text() if path.exists() else "")
     return {node.name for node in ast.walk(parsed) if isinstance(node, ast.FunctionDef)}
@@ -112,4 +112,4 @@ def tests_of(path: Path) -> set[str]:
 def test_every_test_that_proves_a_protection_is_there() -> None:
     named = re.findall(r"`(tests/[\w/]+\.py)::(test_\w+)`", (ROOT / "SECURITY.md").read_text())
     assert len(named) > 20
-    assert [f"{path}::{name}" for path, name in named if name not in tests_of(ROOT / path)] == []
+    assert [f"{path}::{name}" for path, name in named if name not in functions_of(ROOT / path)] == []

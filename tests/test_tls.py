@@ -7,6 +7,7 @@ import pytest
 from checks.kit import look
 from cli.commandline import Said, assert_refused
 from cluster.kit import run, settings, sources, worker
+from relay import own_address, relay
 from servers import KEY
 from tlskit import BINARIES, HOST, KEY_PASSWORD, TlsServer, tls_server
 
@@ -125,7 +126,10 @@ def test_psql_keeps_to_tls(server: TlsServer, capfd: pytest.CaptureFixture[str])
 def test_doctor_says_how_the_connection_is_protected(
     server: TlsServer, parameters: dict[str, str | None], state: str, told: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("DATABASE_URL", server.url(NAME, **parameters))
     monkeypatch.setenv("CARD_ENCRYPTION_KEYS", KEY)
-    found = look("encryption")
+    with relay(own_address(), ("127.0.0.1", server.port)) as way:  # what is on this machine needs no protection
+        url = server.url(NAME, hostaddr=way.server_address[0], **parameters)
+        monkeypatch.setenv("DATABASE_URL", url.replace(f":{server.port}/", f":{way.port}/"))
+        found = look("encryption")
+        db.close()
     assert (found.state, told in found.why) == (state, True), found

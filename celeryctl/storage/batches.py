@@ -123,10 +123,9 @@ def finish(claimed: Claim, outcome: Outcome, works: Works, keyring: Keyring) -> 
 def fail(claimed: Claim, works: Works, outcome: Outcome, error: CeleryctlError) -> list[int]:
     """Give the batch up, and with it what nobody has begun. The next run plans again.
 
-    Of a source that is to blame it is noted, once for every run. What is noted is masked: a source chooses the names of
-    hosts, and a data set's code those of columns.
+    Of a source that is to blame it is noted, once for every run.
     """
-    why = mask(str(error))
+    why = mask(str(error))  # a source chooses the names of hosts, and a data set's code those of columns
     with transaction():
         if not _drop(claimed):
             return []

@@ -6,7 +6,7 @@ from urllib.parse import urlencode, urlsplit
 
 import psycopg2
 import pytest
-from relay import relay
+from relay import own_address, relay
 from servers import KEY
 
 from celeryctl.cli import app
@@ -70,16 +70,6 @@ def test_what_can_be_read_on_the_way_to_a_database_elsewhere_is_told(
         database.close_all()
     assert (found.state, found.why) == ("warning", f"what goes to {host} can be read on the way")
     assert "sslmode=verify-full" in found.fix
-
-
-def own_address() -> str:
-    """An address of this machine that is not its loopback's."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as found:
-        try:
-            found.connect(("192.0.2.1", 9))  # nothing is sent
-        except OSError:
-            pytest.skip("this machine has no address but 127.0.0.1")
-        return str(found.getsockname()[0])
 
 
 def test_what_does_not_leave_the_machine_needs_no_encryption_whatever_its_name(

@@ -214,7 +214,7 @@ def test_a_link_to_another_scheme_or_port_stays_with_the_source(make: Make, serv
 @pytest.mark.parametrize(("body", "link", "told"), [
     ("[]", "http://[", "its link is no URL"),
     ('[{"id": 1, "x": ' + "[" * 50_000 + "]" * 50_000 + "}]", "", "nested too deeply"),
-    (f"[{','.join(['{}'] * (answer.MOST + 1))}]", "", "100,001 records in one answer; 100,000 are the most"),
+    (f"[{','.join(['{}'] * (answer.MOST + 1))}]", "", "100,001 records in 300,004 bytes"),
 ], ids=["link", "depth", "records"])  # fmt: skip
 def test_what_no_page_should_be_fails_its_run_with_a_reason(
     make: Make, server: FaultServer, body: str, link: str, told: str
