@@ -4,10 +4,11 @@ import datetime
 import json
 import shutil
 import subprocess
+from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 
 import pytest
 from celery import Celery
@@ -80,7 +81,7 @@ def test_everybody_speaks_to_a_broker_over_tls(place: Place, database_url: str, 
     with ExitStack() as stack:
         stack.enter_context(place.server())
         api, port = stack.enter_context(sources(10)), free_port()
-        more = {"api": api, "USERS_RATE_LIMIT": "100/s", "FLOWER_PORT": str(port), "FLOWER_UNAUTHENTICATED_API": "1"}
+        more = {"api": api, "USERS_RATE_LIMIT": "100/s", "FLOWER_PORT": str(port), "FLOWER_BASIC_AUTH": "ann:geheim"}
         variables = settings(database_url, place.url(), tmp_path, **more)
         one = stack.enter_context(worker(tmp_path / "worker.log", variables))
         beat = stack.enter_context(process(["celeryctl", "beat"], tmp_path / "beat.log", variables))
@@ -130,9 +131,12 @@ def encrypt(path: Path, passphrase: str) -> None:
 def lengths(port: int) -> object:
     """What Flower's own client of the broker finds, as soon as Flower listens."""
 
+    request = Request(f"http://127.0.0.1:{port}/api/queues/length")
+    request.add_header("Authorization", "Basic " + b64encode(b"ann:geheim").decode())
+
     def asked() -> object:
         try:
-            with urlopen(f"http://127.0.0.1:{port}/api/queues/length", timeout=20) as answer:
+            with urlopen(request, timeout=20) as answer:
                 return json.loads(answer.read())["active_queues"]
         except OSError:
             return None
