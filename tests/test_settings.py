@@ -7,6 +7,7 @@ from dataclasses import fields, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -31,6 +32,7 @@ from celeryctl.settings import (
 )
 
 pytestmark = pytest.mark.unit
+HERE = quote(__file__)  # the folder may hold spaces
 
 KEY = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
 USERS = SourceDefaults("users", "https://users.example/users", timedelta(seconds=300))
@@ -350,10 +352,10 @@ RIGHT: dict[str, list[tuple[str, Any]]] = {
     "REDIS_URL": [(url, url) for url in ("redis://localhost:6379/0", "redis://h", "redis://:p%40@h:1", "redis://[::1]:6379",
                                          "rediss://u:p@h:6380/15?ssl_cert_reqs=required")] + [
         ("rediss://h?ssl_cert_reqs=CERT_REQUIRED", "rediss://h?ssl_cert_reqs=required"),
-        (f"rediss://h?ssl_cert_reqs=CERT%5FREQUIRED&ssl_ca_certs={__file__}",
-         f"rediss://h?ssl_ca_certs={__file__}&ssl_cert_reqs=required"),
+        (f"rediss://h?ssl_cert_reqs=CERT%5FREQUIRED&ssl_ca_certs={HERE}",
+         f"rediss://h?ssl_ca_certs={HERE}&ssl_cert_reqs=required"),
         ("rediss://h", "rediss://h?ssl_cert_reqs=required"), ("rediss://h/1?", "rediss://h/1?ssl_cert_reqs=required"),
-        (f"rediss://h?ssl_ca_certs={__file__}", f"rediss://h?ssl_ca_certs={__file__}&ssl_cert_reqs=required")],
+        (f"rediss://h?ssl_ca_certs={HERE}", f"rediss://h?ssl_ca_certs={HERE}&ssl_cert_reqs=required")],
     "ALLOW_PRIVATE_SOURCES": [("1", True), ("0", False), ("true", True), ("No", False)],
     "LOG_LEVEL": [("debug", "DEBUG")],
     "LOG_FORMAT": [("JSON", "json")],
