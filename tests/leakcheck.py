@@ -3,6 +3,7 @@
 A test that is about numbers in the clear says so: ``@pytest.mark.shows_numbers("why")``.
 """
 
+import os
 from collections.abc import Generator
 from contextlib import suppress
 from pathlib import Path
@@ -67,7 +68,7 @@ def _look(sweep: Sweep, fixtures: dict[str, Any], brokers: list[str]) -> None:
             sweep.database("its database", fixtures[name])
     for url in [*brokers, *(fixtures[name] for name in ("redis_url",) if name in fixtures)]:
         with suppress(redis.RedisError):
-            sweep.broker("its broker", url)
+            sweep.broker("its broker", url, shared="TEST_REDIS_URL" in os.environ)
 
 
 def _text(one: bytes | str) -> str:

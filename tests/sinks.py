@@ -44,8 +44,11 @@ FROM information_schema.columns c JOIN information_schema.tables t USING (table_
 WHERE t.table_type IN ('BASE TABLE', 'LOCAL TEMPORARY')
   AND c.table_schema NOT IN ('information_schema', 'pg_catalog') GROUP BY 1, 2
 """
-# What the server itself remembers of statements and values.
-VIEWS = ("pg_stat_activity", "pg_stats")
+# What the server itself remembers of this database's statements and values; others may be those of another test.
+REMEMBERED = (
+    ("pg_stat_activity", "SELECT t::text FROM pg_stat_activity t WHERE datname = current_database()"),
+    ("pg_stats", "SELECT t::text FROM pg_stats t"),
+)
 BODY = re.compile(rb'"body": ?"([A-Za-z0-9+/=]+)"')
 
 
@@ -97,13 +100,14 @@ class Sweep:
         with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
             connection.autocommit = True
             cursor.execute(COLUMNS)
-            for schema, table, columns in [*cursor.fetchall(), *(("pg_catalog", view, ["*"]) for view in VIEWS)]:
-                names = [sql.SQL("*") if name == "*" else sql.Identifier(name) for name in columns]
-                cursor.execute(sql.SQL("SELECT t::text FROM (SELECT {} FROM {}) AS t").format(
-                    sql.SQL(", ").join(names), sql.Identifier(schema, table)))  # fmt: skip
-                held = "\n".join(row for (row,) in cursor.fetchall())
-                total += len(held)
-                self.text(f"{place}: table {table}", held, count=False)
+            tables = cursor.fetchall()
+            for table, statement in REMEMBERED:
+                total += self._rows(f"{place}: table {table}", cursor, statement)
+            for schema, table, columns in tables:
+                names = sql.SQL(", ").join(map(sql.Identifier, columns))
+                statement = sql.SQL("SELECT t::text FROM (SELECT {} FROM {}) AS t")
+                told = f"{place}: table {table}"
+                total += self._rows(told, cursor, statement.format(names, sql.Identifier(schema, table)))
                 for column in {*columns} & {*sealed}:
                     cursor.execute(sql.SQL("SELECT {}::text FROM {}").format(
                         sql.Identifier(column), sql.Identifier(schema, table)))  # fmt: skip
@@ -111,12 +115,19 @@ class Sweep:
                         self.found.append(f"{place}: {table}.{column} holds what is not encrypted")
         self.looked.append((place, total))
 
-    def broker(self, place: str, url: str) -> None:
-        """Every key of every database, and the commands that the server remembers."""
+    def _rows(self, place: str, cursor: Any, statement: str | sql.Composed) -> int:
+        cursor.execute(statement)
+        held = "\n".join(row for (row,) in cursor.fetchall())
+        self.text(place, held, count=False)
+        return len(held)
+
+    def broker(self, place: str, url: str, *, shared: bool = False) -> None:
+        """Every key of every database, and what the server remembers; of one that others share the URL's own keys."""
         total = 0
         with closing(redis.Redis.from_url(url)) as client:
-            held = [repr(client.slowlog_get(1000)).encode(), repr(client.client_list()).encode()]
-            databases = [int(name[2:]) for name in client.info("keyspace")]  # type: ignore[union-attr]
+            held = [] if shared else [repr(client.slowlog_get(1000)).encode(), repr(client.client_list()).encode()]
+            known = [int(name[2:]) for name in client.info("keyspace")]  # type: ignore[union-attr]
+            databases = [client.connection_pool.connection_kwargs["db"]] if shared else known
         for number in databases:
             with closing(redis.Redis.from_url(url, db=number)) as client:
                 held += [part for key in client.scan_iter() for part in (key, *_values(client, key))]
