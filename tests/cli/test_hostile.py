@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from faultserver import FaultServer, Reply
 from screen import terminal
+from waiting import eventually
 
 from celeryctl.logs import CONTROL
 from celeryctl.storage.database import database as db
@@ -103,13 +104,15 @@ def test_the_watch_view_keeps_its_shape() -> None:
     write_the_rest()
     with terminal("stats", "--watch", columns=120, lines=40) as watch:
         watch.assert_shows("celeryctl", "data set", "worker", "q quit")
-        lines = watch.lines
+        eventually(lambda: is_whole(watch.lines))  # not in the midst of a frame
         watch.press("q")
         assert watch.end() == 0
         assert_steers_nothing(watch.raw)
-    assert lines[0].startswith("celeryctl")
-    assert lines[-1].startswith("Next:")
-    assert lines[-1].endswith("q quit  ? keys")
+
+
+def is_whole(lines: list[str]) -> bool:
+    """Whether first and last line of the view are where they belong."""
+    return lines[0].startswith("celeryctl") and lines[-1].startswith("Next:") and lines[-1].endswith("q quit  ? keys")
 
 
 @pytest.mark.usefixtures("ingested")
