@@ -28,15 +28,16 @@ FIELD = re.compile(
 )
 CREDENTIAL = re.compile(r"\b(Bearer|Basic)\s{1,9}[\w.~+/-]{16,}=*")
 AES_KEY = re.compile(r"(?<![\w+/=-])[\w+/-]{43}=(?![\w+/=])", re.ASCII)
+UUID = r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b"
 # A task's id, or the seconds that it took, can hold as many digits as a card number has: matched first, left alone.
 CARD = re.compile(
-    r"(\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b|(?<= in )\d{1,9}\.\d+(?=s\b))"
+    rf"({UUID}|(?<= in )\d{{1,9}}\.\d+(?=s\b))"
     r"|(?<!\d)\d(?:[ -]?\d){12,18}(?!\d)",
     re.IGNORECASE,
 )
 # In groups, with what pages and other people's programs put between them, also as it is escaped, or cannot be seen.
 GROUPED = re.compile(
-    r"(\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b)"
+    rf"({UUID})"
     r"|(?<!\d)\d{4}(?P<mark>(?:[\s._\u00ad\u200b-\u200f\u2010-\u2015\u2060\u2212\ufeff-]|&nbsp;|\\xa0|\\u00a0|\\[rtn]){1,3})"
     r"(?:\d{4}(?P=mark)\d{4}(?P=mark)\d{1,7}|\d{6}(?P=mark)\d{5})(?!\d)",
     re.IGNORECASE,
