@@ -39,12 +39,12 @@ def test_runs_are_listed_newest_first_and_one_in_full(run: Run, ledger: str) -> 
         ["abd00000", "abc00000"],
     )
     assert "Next: celeryctl runs abc00000" in listed.out
-    one = run("runs", "abc").out
+    one = run("runs", "abc0000").out
     for part in (FAILED, "failed", "503", "command --limit 7 --refresh", "4 tries beyond the first", "opened",
                  "abd00000", "Next: celeryctl why abc00000"):  # fmt: skip
         assert part in one, part
     assert "\x1b" not in one
-    other = run("runs", "abd").out
+    other = run("runs", "abd0000").out
     for part in ("running", "after run abc00000", "then", "addresses", "Next: celeryctl tail abd00000"):
         assert part in other, part
 
@@ -56,7 +56,7 @@ def test_runs_are_chosen_by_data_set_and_outcome(run: Run, ledger: str) -> None:
     assert ids("--status", "failed") == [FAILED]
     assert ids("--dataset", "users", "--limit", "1") == [RUNNING]
     assert len(ids("--dataset", "credit-cards")) == 1
-    assert ids("abc") == [FAILED]
+    assert ids("abc0000") == [FAILED]
 
 
 def test_without_any_run_the_next_command_is_told(run: Run, database: str) -> None:
@@ -68,12 +68,12 @@ def test_without_any_run_the_next_command_is_told(run: Run, database: str) -> No
     (["runs", "fff"], 1, "there is no run fff"),
     (["runs", "ab"], 2, "several runs begin with ab"),
     (["runs", "xyz"], 2, "is not the id of a run"),
-    (["runs", "abc", "--status", "failed"], 2, "does not go with"),
+    (["runs", "abc0000", "--status", "failed"], 2, "does not go with"),
     (["runs", "--dataset", "user"], 2, "there is no data set 'user'"),
     (["runs", "--limit", "0"], 2, "--limit"),
     (["cancel", "fff"], 1, "there is no run fff"),
     (["cancel", "ab"], 2, "several runs begin with ab"),
-    (["cancel", "abc"], 1, "it is over: failed"),
+    (["cancel", "abc0000"], 1, "it is over: failed"),
     (["cancel"], 2, "Missing argument"),
     (["why", "77"], 1, "there is no user 77"),
     (["why", "abf"], 1, "no user, run or open task is called abf"),
@@ -103,7 +103,7 @@ def test_what_makes_no_sense_is_refused_in_three_lines(
 def test_cancel_stops_a_run_and_what_was_to_follow_it_and_says_how_to_go_on(run: Run, ledger: str) -> None:
     with transaction():
         Batch.insert(run=RUNNING, lo=1, hi=1, due="2030-01-01T00:00:00Z").execute()
-    said = run("cancel", "abd")
+    said = run("cancel", "abd0000")
     assert said.code == 0
     assert "cancelled" in said.out
     assert "Next: celeryctl fetch users" in said.out
@@ -112,7 +112,7 @@ def test_cancel_stops_a_run_and_what_was_to_follow_it_and_says_how_to_go_on(run:
     (known,) = json.loads(run("runs", "--json", "--status", "cancelled").out)["runs"]
     assert (known["id"], known["followers"]) == (RUNNING, ["addresses"])
     assert json.loads(run("runs", "--json", "--status", "running").out)["runs"] == []
-    assert_refused(run("cancel", "abd"), 1, "it is over: cancelled")
+    assert_refused(run("cancel", "abd0000"), 1, "it is over: cancelled")
 
 
 def test_cancel_as_json_is_the_run_as_runs_tells_it(run: Run, ledger: str) -> None:
@@ -179,17 +179,17 @@ def test_prune_says_what_goes_and_keeps_what_counts(run: Run, ledger: str) -> No
     assert json.loads(run("prune", "--older-than", "30d", "--json").out)["deleted"]["runs"] == 1
     assert run("prune", "--older-than", "30d").out == "deleted: 0 runs, 0 workers, 0 beats\n"
     assert run("prune", "--older-than", "0s").code == 0
-    assert run("runs", "abd").code == 0
+    assert run("runs", "abd0000").code == 0
 
 
 def test_the_tail_of_a_run_that_is_over_ends_at_once_with_its_exit_code(run: Run, ledger: str) -> None:
-    said = run("tail", "abc")
+    said = run("tail", "abc0000")
     assert said.code == 69
     assert "run abc00000 failed: 0 new, 0 changed, 0 same, 0 rejected" in said.out
     assert "\x1b" not in said.out
-    lines = [json.loads(line) for line in run("tail", "abc", "--json").out.splitlines()]
+    lines = [json.loads(line) for line in run("tail", "abc0000", "--json").out.splitlines()]
     assert {line["kind"] for line in lines} == {"run-opened", "run-ended"}
-    assert run("tail", "abc", "-n", "0").out == ""
+    assert run("tail", "abc0000", "-n", "0").out == ""
 
 
 def test_a_server_that_is_silent_is_waited_for_no_longer_than_asked(
