@@ -10,6 +10,7 @@ from contextlib import closing
 import psycopg2
 import pytest
 import redis
+from hypothesis import HealthCheck, settings
 from leakcheck import pytest_runtest_makereport, pytest_runtest_teardown  # noqa: F401 - hooks
 from psycopg2 import sql
 from psycopg2.extensions import make_dsn, parse_dsn
@@ -18,6 +19,10 @@ from servers import postgres_server, server_home, valkey_server  # noqa: F401 - 
 from celeryctl import logs, services
 from celeryctl.storage import database as db
 from celeryctl.storage import schema
+
+# How long an example takes depends on what else runs at that moment: it tells nothing of what is tested.
+settings.register_profile("timeless", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("timeless")
 
 SERVERS = {"postgres_server", "valkey_server"}
 CLEAN = """TRUNCATE users, runs, misses, workers, sources, beats, rates, readings, dead_letters, reveals

@@ -49,7 +49,7 @@ def tried(strategy: st.SearchStrategy[T], check: Callable[[T], None], amount: in
     """Try so many examples; the smallest that fails is told, or with ``shrink`` off the first one."""
 
     @settings(
-        max_examples=amount, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck),
+        max_examples=amount, database=None, derandomize=True, suppress_health_check=list(HealthCheck),
         phases=[Phase.generate, *[Phase.shrink] * shrink],
     )  # fmt: skip
     @given(strategy)
