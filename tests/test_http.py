@@ -213,7 +213,7 @@ def test_the_total_time_out_holds_for_all_tries_together(ask: Ask) -> None:
 
 
 def test_the_read_time_out_allows_another_try(ask: Ask, meter: Meter) -> None:
-    assert ask(Reply.json([1], delay=2), GOOD, read_timeout=0.2).status == 200
+    assert ask(Reply.json([1], delay=9), GOOD, read_timeout=1).status == 200
     assert meter.retries == 1
 
 
@@ -458,8 +458,10 @@ def test_a_budget_in_redis_is_one_for_all_processes(redis_url: str) -> None:
 
 
 def test_waiting_for_the_budget_does_not_use_up_the_time_for_the_answer(ask: Ask) -> None:
-    budget = RateBudget({"users": "1/s"})
-    assert [ask(GOOD, budget=budget, total_timeout=0.5).status for _ in range(2)] == [200, 200]
+    budget, began = RateBudget({}), time.monotonic()
+    budget.pause("users", 3)
+    assert ask(GOOD, budget=budget, total_timeout=2).status == 200
+    assert time.monotonic() - began > 2
 
 
 def test_a_retry_after_holds_for_everybody_who_shares_the_budget(ask: Ask, storage: str | None) -> None:
@@ -474,14 +476,14 @@ def test_a_retry_after_holds_for_everybody_who_shares_the_budget(ask: Ask, stora
 def test_a_pause_that_somebody_else_has_set_is_noticed_while_it_lasts(redis_url: str) -> None:
     ours, theirs = RateBudget({}, redis_url), RateBudget({}, redis_url)
     ours.wait("users")
-    theirs.pause("users", 3)
+    theirs.pause("users", 5)
 
     def waits() -> bool:
         began = time.monotonic()
         ours.wait("users")
         return time.monotonic() - began > 0.2
 
-    assert eventually(waits, within=2.5)
+    assert eventually(waits, within=4.5)
 
 
 def test_a_budget_whose_redis_is_away_says_so() -> None:

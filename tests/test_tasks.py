@@ -177,7 +177,7 @@ def test_a_heartbeat_that_fails_is_not_the_last_one(
     with create_app(context(settings(database_url, redis_url, tmp_path), tmp_path)) as app:
         pulse = Pulse(app)
         pulse.start("one@here", Pool())
-        eventually(lambda: value("SELECT count(*) FROM workers WHERE name = 'one@here'") == 1, within=5)
+        eventually(lambda: value("SELECT count(*) FROM workers WHERE name = 'one@here'") == 1)
         pulse.stop()
     assert value("SELECT count(*) FROM workers WHERE name = 'one@here'") == 0
 

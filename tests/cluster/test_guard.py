@@ -86,7 +86,7 @@ def test_a_worker_survives_what_is_broadcast(rig: Rig) -> None:
     for raw in noise:
         rig.client.publish(channel, raw)
     fetched(rig)
-    assert rig.app.control.ping(timeout=2)
+    eventually(lambda: rig.app.control.ping(timeout=2))
     assert rig.worker.end() == 0
 
 
