@@ -1,6 +1,7 @@
 """What nobody means well with: texts, numbers and records, and a way to try thousands of them.
 
-The examples are the same every time, so that a failure can be repeated and CI does not depend on luck.
+The examples are the same every time that the same modules are loaded, whose constants Hypothesis tries, too: so a
+failure can be repeated with the tests that ran before it.
 """
 
 import json

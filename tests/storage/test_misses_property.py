@@ -83,7 +83,7 @@ def test_whatever_was_no_message_is_kept_and_shown(
     def check(found: list[tuple[str, object]]) -> None:
         for reason, headers in found:
             dead.put(reason, {"headers": headers}, 7)
-        dead.write(lambda some: letters.write(database_url, some, worker=found[0][0]))
+        dead.write(lambda some: letters.write(database_url, some, worker="\x1b[2Jone@[b]here"))
         kept = letters.newest(TOGETHER)
         assert len(kept) == TOGETHER
         assert_shown([], kept)
