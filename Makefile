@@ -38,8 +38,8 @@ run: .venv/.run ## start the whole cluster here: broker, database, workers, sche
 test: .venv/.dev ## run the tests but for the slow ones, with coverage
 	@$(BIN)/pytest -n 4 --dist loadscope -m "not slow" --cov=celeryctl
 
-test-all: .venv/.dev ## run all tests
-	@$(BIN)/pytest -n 4 --dist worksteal
+test-all: .venv/.dev ## run all tests (options: make test-all ARGS="-m slow")
+	@$(BIN)/pytest -n 4 --dist worksteal $(ARGS)
 
 lint: .venv/.dev ## check style, types, layers, secrets, and that the README is up to date; says nothing when all is well
 	@$(call quietly,$(BIN)/ruff check)
