@@ -289,6 +289,8 @@ WRONG: dict[str, list[str]] = {
     "BATCH_SIZE": [*NONSENSE, "100001", "1.5"],
     "WORKER_CONCURRENCY": [*NONSENSE, "1001"],
     "FLOWER_PORT": [*NONSENSE, "65536"],
+    "METRICS_PORT": [*NONSENSE, "65536"],
+    "METRICS_HOST": ["http://h", "a b", "x" * 5000],
     "FLOWER_HOST": ["http://h", "a b", "x" * 5000],
     "USERS_RATE_LIMIT": [*NONSENSE, "10", "0/s", "-1/s", "10/year", "1.5/s", "10/s/s"],
     "LOG_LEVEL": ["loud", "10", "x" * 5000],

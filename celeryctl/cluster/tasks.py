@@ -1,7 +1,7 @@
 """The tasks: one that opens a run for every data set, and one that does a batch."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,11 @@ PATIENCE = {"autoretry_for": (UnreachableError,), "retry_backoff": True, "retry_
 def name_of(dataset: str) -> str:
     """The name of the task that fetches a data set."""
     return f"celeryctl.fetch.{dataset}"
+
+
+def names(datasets: Iterable[str]) -> frozenset[str]:
+    """The names of all tasks."""
+    return frozenset({BATCH, *map(name_of, datasets)})
 
 
 def register(app: "App") -> None:

@@ -45,6 +45,8 @@ class Settings:
     flower_host: str
     flower_port: int
     flower_basic_auth: Secret | None
+    metrics_host: str
+    metrics_port: int | None
     log_level: str
     log_format: Format
     batch_size: int

@@ -1,0 +1,59 @@
+"""Metrics as Prometheus reads them: the registry that a page is made from, and the server of that page."""
+
+import logging
+import socket
+from socketserver import TCPServer, ThreadingMixIn
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+
+from prometheus_client import CollectorRegistry, Info, disable_created_metrics, make_wsgi_app
+
+from celeryctl import __version__
+from celeryctl.errors import CeleryctlError
+
+logger = logging.getLogger(__name__)
+
+PATIENCE = 10.0  # seconds that a client may take with its request
+
+
+def new_registry() -> CollectorRegistry:
+    """A registry that holds the version, and nothing of this process."""
+    # For every series there would be a second one, which text without OpenMetrics shows as a metric of its own.
+    disable_created_metrics()  # type: ignore[no-untyped-call]
+    registry = CollectorRegistry()
+    Info("celeryctl_build", "The version of celeryctl.", registry=registry).info({"version": __version__})
+    return registry
+
+
+def listen(host: str, port: int, registry: CollectorRegistry) -> WSGIServer:
+    """Listen there; ``serve_forever`` of what is returned answers. Raises CeleryctlError where nobody could listen."""
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        server = type("Server", (_Server,), {"address_family": family})
+        return make_server(host, port, make_wsgi_app(registry), server, _Handler)
+    except OSError as exc:
+        raise CeleryctlError(
+            f"the metrics cannot be served on {host}:{port}",
+            why=exc.strerror or str(exc),
+            fix="set METRICS_PORT to a free port",
+        ) from None
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+
+    def server_bind(self) -> None:
+        # HTTPServer would look up this machine's name, which may take long.
+        TCPServer.server_bind(self)
+        self.server_name, self.server_port = "localhost", self.server_address[1]
+        self.setup_environ()
+
+    def handle_error(self, *_: Any) -> None:
+        logger.debug("a client of the metrics went away", exc_info=True)
+
+
+class _Handler(WSGIRequestHandler):
+    timeout = PATIENCE
+
+    def log_message(self, *_: Any) -> None:
+        """Every scrape would be a line of the log."""
