@@ -1,5 +1,6 @@
 """Metrics as Prometheus reads them: the registry that a page is made from, and the server of that page."""
 
+import errno
 import logging
 import socket
 from socketserver import TCPServer, ThreadingMixIn
@@ -32,10 +33,11 @@ def listen(host: str, port: int, registry: CollectorRegistry) -> WSGIServer:
         server = type("Server", (_Server,), {"address_family": family})
         return make_server(host, port, make_wsgi_app(registry), server, _Handler)
     except OSError as exc:
+        by_port = exc.errno in {errno.EADDRINUSE, errno.EACCES}
         raise CeleryctlError(
             f"the metrics cannot be served on {host}:{port}",
             why=exc.strerror or str(exc),
-            fix="set METRICS_PORT to a free port",
+            fix="set METRICS_PORT to a free port" if by_port else "set METRICS_HOST to an address of this machine",
         ) from None
 
 

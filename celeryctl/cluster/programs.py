@@ -6,6 +6,9 @@ from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from typing import NoReturn
 
+from prometheus_client import CollectorRegistry
+
+from celeryctl.cluster.exposition import listen
 from celeryctl.cluster.queues import address, check, lets_anybody_in
 from celeryctl.cluster.rights import Program
 from celeryctl.datasets import further
@@ -25,6 +28,9 @@ def become_worker(arguments: Sequence[str], context: Context, tell: Callable[[st
     # Of queues that were typed nobody but the worker knows the names, once it has read all its options.
     elsewhere = any(argument.startswith(("-Q", "--queues")) for argument in arguments)
     _ready("worker", context, tell, unless="BRPOP" if elsewhere else "")
+    if port := context.settings.metrics_port:
+        # Here, because with --detach nobody would read what the worker itself says of a port that is taken.
+        listen(context.settings.metrics_host, port, CollectorRegistry()).server_close()
     _become("worker", [*QUIET, *_log_level(arguments, context.settings), *arguments])
 
 

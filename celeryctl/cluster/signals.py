@@ -39,7 +39,11 @@ def connect(app: "App") -> None:
         # A data set's own code may print its records.
         logs.mask_streams()
 
-    def begin(**_: Any) -> None:
+    def begin(sender: Any, **_: Any) -> None:
+        if settings.metrics_port:
+            from celeryctl.cluster.workermetrics import WorkerMetrics
+
+            WorkerMetrics(app, sender.hostname)
         # What all processes need is loaded once, before they are forked.
         app.pipeline.prepare()
 

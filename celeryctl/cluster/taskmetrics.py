@@ -67,16 +67,20 @@ class TaskMetrics:
         kind = "task-retried" if kind == REQUEUED and requeue else kind
         if kind not in self._counters:
             return
-        labels = (name, self._host(hostname), queue)
-        self.show(*labels)
+        labels = self.show(name, hostname, queue)
         self._counters[kind].labels(*labels).inc()
         if kind == "task-succeeded" and isinstance(runtime, int | float) and 0 <= runtime < LONGEST:
             self._runtime.labels(*labels).observe(runtime)
 
-    def show(self, name: str, hostname: str, queue: str = QUEUE) -> None:
-        """Show what did not happen as 0: Prometheus sees an increase only from a number that it has read."""
+    def show(self, name: str, hostname: Any, queue: str = QUEUE) -> tuple[str, str, str]:
+        """Show what did not happen as 0: Prometheus sees an increase only from a number that it has read.
+
+        Returns the labels.
+        """
+        labels = (name, self._host(hostname), queue)
         for family in (*self._counters.values(), self._runtime):
-            family.labels(name, hostname, queue)
+            family.labels(*labels)
+        return labels
 
     def _host(self, told: Any) -> str:
         host = mask(_text(told))

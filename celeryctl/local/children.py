@@ -63,10 +63,14 @@ class Children:
 
     def start(self, name: str, *arguments: str) -> Child:
         """Start ``celeryctl`` with these arguments; its output goes to ``logs/NAME.log``."""
+        return launch(self._home, name, arguments, self.environ_of(name), self._note)
+
+    def environ_of(self, name: str) -> dict[str, str]:
+        """What this child finds in its environment, however often it is started."""
         environ = dict(self.environ)
         if name == "api":
             without_secrets(environ)  # it answers strangers, and works with none of them
-        return launch(self._home, name, arguments, environ, self._note)
+        return environ
 
     def _note(self, child: Child) -> None:
         self._children[child.name] = child

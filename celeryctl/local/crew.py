@@ -18,6 +18,7 @@ from celeryctl.storage.database import session
 
 POLL = 0.05  # seconds
 READY_WITHIN = 60.0  # seconds
+WORKER = "worker"  # and its number
 VARIABLE = re.compile(r"^([A-Z_]+)=(\S+)$", re.MULTILINE)
 
 
@@ -28,7 +29,7 @@ class Crew(Children):
         self, context: Context, interrupt: Interrupt, *, changed: Callable[[Sequence[dict[str, Any]]], None]
     ) -> None:
         super().__init__(context.settings.home, _environ(context), changed=changed)
-        self._interrupt = interrupt
+        self._interrupt, self._metrics_port = interrupt, context.settings.metrics_port
         self._awaited: set[str] = set()
         self._began = 0.0
 
@@ -48,9 +49,16 @@ class Crew(Children):
 
     def start_workers(self, count: int) -> None:
         self._began = time.monotonic()
-        for name in (f"worker{number}" for number in range(1, count + 1)):
+        for name in (f"{WORKER}{number}" for number in range(1, count + 1)):
             self.start(name, "worker", "-n", f"{name}@%h")
             self._awaited.add(f"{name}@{socket.gethostname()}")
+
+    def environ_of(self, name: str) -> dict[str, str]:
+        """With a port of its own for every worker's metrics."""
+        environ = super().environ_of(name)
+        if self._metrics_port and name.startswith(WORKER):
+            environ["METRICS_PORT"] = str(self._metrics_port + int(name.removeprefix(WORKER)) - 1)
+        return environ
 
     def start_beat(self) -> None:
         self.start("beat", "beat")

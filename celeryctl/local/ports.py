@@ -2,7 +2,10 @@
 
 import socket
 
-from celeryctl.errors import CeleryctlError
+from celeryctl.errors import CeleryctlError, SettingsError
+from celeryctl.settings import Settings
+
+HIGHEST = 65_535
 
 
 def free_port() -> int:
@@ -23,3 +26,18 @@ def require_free(host: str, port: int, *, whose: str, variable: str) -> None:
             why=exc.strerror or str(exc),
             fix=f"set {variable} to a free port",
         ) from None
+
+
+def require_metrics_ports(settings: Settings, workers: int) -> None:
+    """Raise CeleryctlError where one of so many workers could not serve its metrics."""
+    if not (first := settings.metrics_port):
+        return
+    if first + workers - 1 > HIGHEST:
+        raise SettingsError(
+            f"METRICS_PORT is {first}, which is too high for {workers} workers",
+            why="they take that port and the ones after it",
+            fix=f"set METRICS_PORT to {HIGHEST - workers + 1} or less",
+        )
+    for number in range(workers):
+        whose = f"worker{number + 1} with its metrics"
+        require_free(settings.metrics_host, first + number, whose=whose, variable="METRICS_PORT")

@@ -20,7 +20,7 @@ from celeryctl.local.choose import Choice, Wish
 from celeryctl.local.crew import Crew
 from celeryctl.local.follow import Follower, Teller
 from celeryctl.local.interrupt import AskedToEndError, Interrupt
-from celeryctl.local.ports import require_free
+from celeryctl.local.ports import require_free, require_metrics_ports
 from celeryctl.local.restarts import Restarts
 from celeryctl.local.servers import Servers
 from celeryctl.local.state import State, shared, sweep
@@ -62,6 +62,7 @@ def up(context: Context, wanted: Wanted, teller: Teller) -> int:
             # Here, because Flower finds out so late that all may be at work by then.
             host, port = context.settings.flower_host, context.settings.flower_port
             require_free(host, port, whose="Flower", variable="FLOWER_PORT")
+        require_metrics_ports(context.settings, wanted.workers)
         with Interrupt() as interrupt:
             teller.starting(home, sweep(home))
             # Read again: the settings may have come from an `up` that has ended since.

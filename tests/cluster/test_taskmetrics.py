@@ -8,10 +8,12 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import generate_latest
 from prometheus_client.parser import text_string_to_metric_families as parse
 
-from celeryctl.cluster.exposition import new_registry
+from celeryctl.cluster.exposition import listen, new_registry
 from celeryctl.cluster.taskmetrics import HOSTS, REMEMBERED, TYPES, TaskMetrics
 from celeryctl.cluster.tasks import BATCH, names
+from celeryctl.errors import CeleryctlError
 from celeryctl.local.generate import CARD_NUMBERS
+from celeryctl.local.ports import free_port
 
 pytestmark = pytest.mark.unit
 
@@ -109,3 +111,10 @@ def test_whatever_an_event_holds_the_page_can_be_read_and_holds_no_secret() -> N
     assert "hunter2" not in page
     assert not [number for number in CARD_NUMBERS if number in page]
     assert "\x1b" not in page
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "nowhere.invalid"])
+def test_where_nobody_can_listen_the_address_is_to_blame(host: str) -> None:
+    with pytest.raises(CeleryctlError) as caught:
+        listen(host, free_port(), new_registry())
+    assert caught.value.fix == "set METRICS_HOST to an address of this machine"

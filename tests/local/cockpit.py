@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -10,6 +11,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -139,3 +141,16 @@ def ended(process: "subprocess.Popen[str]", number: int = signal.SIGINT) -> tupl
     process.send_signal(number)
     out, err = process.communicate(timeout=60)
     return process.returncode, out, err
+
+
+def listens(port: int) -> bool:
+    """Whether somebody does there."""
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
+
+
+def two_ports() -> int:
+    """A port that is free like the next one. Below those that Linux gives to whoever asks for any."""
+    # Not of `random`, which begins alike in all processes of the tests.
+    ports = (10_000 + secrets.randbelow(22_000) for _ in repeat(None))
+    return next(port for port in ports if not listens(port) and not listens(port + 1))

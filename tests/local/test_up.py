@@ -13,7 +13,7 @@ from waiting import eventually
 
 from celeryctl.local.children import GRACE
 
-from .cockpit import Cockpit, ended
+from .cockpit import Cockpit, ended, listens, two_ports
 from .embedded import postmaster
 
 pytestmark = pytest.mark.integration
@@ -66,7 +66,9 @@ def test_one_round_prints_the_stats_ends_well_and_leaves_nothing(cockpit: Cockpi
 @pytest.mark.slow
 @pytest.mark.parametrize("number", SIGNALS)
 def test_asked_once_it_ends_well_and_takes_everything_with_it(cockpit: Cockpit, number: int) -> None:
+    cockpit.environment = {"METRICS_PORT": str(port := two_ports())}
     up = cockpit.filled("--workers", "2")
+    eventually(lambda: listens(port) and listens(port + 1))
     processes = family(up, cockpit)
     names = [one["name"] for one in cockpit.document()["processes"]]
     assert names == ["api", "worker1", "worker2", "beat"]
@@ -251,13 +253,8 @@ def test_flower_is_served_and_a_port_in_use_is_named(cockpit: Cockpit) -> None:
         assert "FLOWER_PORT" in done.stderr
         assert not cockpit.left()
     up = cockpit.up("--flower")
-    eventually(lambda: _listens(port))
+    eventually(lambda: listens(port))
     assert ended(up)[0] == 0
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as client:
-        return client.connect_ex(("127.0.0.1", port)) == 0
 
 
 @pytest.mark.slow
