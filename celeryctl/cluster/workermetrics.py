@@ -45,9 +45,9 @@ class Counted(Request):  # type: ignore[misc]
         cls.on_success = on_success
 
     def send_event(self, type: str, **fields: Any) -> None:  # noqa: A002 - Celery's name
-        super().send_event(type, **fields)
         if type != SUCCEEDED:
             self.count(type, requeue=fields.get("requeue", False))
+        super().send_event(type, **fields)
 
     def count(self, kind: str, **more: Any) -> None:
         """Count it under the queue that it came from, if that is one of the worker's: a message says what it likes."""
