@@ -93,6 +93,7 @@ def test_no_card_number_is_anywhere_but_in_its_encrypted_column(
         sweep.text("what went to the broker", b"\n".join(heard))
         sweep.broker("what is in the broker", stage.broker.url)
         look_at_pages(sweep, flower)
+        look_at_metrics(sweep, stage)
         look_at_processes(sweep, scene)
     sweep.text("what commands said", "\n".join(scene.said))
     look_at_database(sweep, scene)
@@ -117,6 +118,7 @@ def started(scene: Scene) -> None:
 
 def work(stage: Stage, name: str) -> None:
     """Start a worker that may leave core dumps of any size, as far as it is up to this machine."""
+    stage.variables["METRICS_PORT"] = str(free_port())
     words = ("celeryctl", "worker", "-c", "2", "-n", f"{name}@%h", "--soft-time-limit=4")
     stage.workers[name] = stage.supervised(" ready.", name, *words, before=("prlimit", "--core=unlimited"))
 
@@ -212,7 +214,7 @@ def pages(scene: Scene) -> Iterator[str]:
 
 
 def look_at_pages(sweep: Sweep, address: str) -> None:
-    """Flower's. What else serves pages, as for metrics, is to be looked at here, too."""
+    """Flower's. What else serves pages is to be looked at here, too."""
     login = {"Authorization": f"Basic {base64.b64encode(LOGIN.encode()).decode()}"}
     told = {path: sweep.page(address + path, place=f"Flower {path}", **login) for path in PAGES}
     tasks = [*json.loads(told["/api/tasks?limit=1000"])]
@@ -222,6 +224,13 @@ def look_at_pages(sweep: Sweep, address: str) -> None:
             sweep.page(f"{address}{path}{task}", place=f"Flower {path}…", **login)
     for worker in json.loads(told["/api/workers?refresh=1"]):
         sweep.page(f"{address}/worker/{worker}", place="Flower /worker/…", **login)
+
+
+def look_at_metrics(sweep: Sweep, stage: Stage) -> None:
+    """The workers' pages."""
+    for name, worker in stage.workers.items():
+        port = psutil.Process(worker.pid).environ()["METRICS_PORT"]
+        assert "celery_task_retried_total" in sweep.page(f"http://127.0.0.1:{port}/metrics", place=f"metrics of {name}")
 
 
 def look_at_processes(sweep: Sweep, scene: Scene) -> None:
