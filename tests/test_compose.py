@@ -1,4 +1,4 @@
-"""docker-compose.yml: the six services, in which order, with which secrets, and who can reach them."""
+"""docker-compose.yml: the services, in which order, with which secrets, and who can reach them."""
 
 import os
 import re
@@ -26,6 +26,7 @@ SECRETS = {
     "POSTGRES_PASSWORD": "postgres-secret",
     **PASSWORDS,
     "FLOWER_BASIC_AUTH": "admin:flower-secret",
+    "GRAFANA_PASSWORD": "grafana-secret",
     "CARD_ENCRYPTION_KEYS": "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=",
 }
 
@@ -36,14 +37,18 @@ def demanded(value: object) -> set[str]:
 
 
 @pytest.mark.unit
-def test_there_are_the_six_services() -> None:
-    assert set(SERVICES) == {"postgres", "redis", "db-init", "celery-worker", "celery-beat", "celery-flower"}
+def test_there_are_the_six_services_and_three_more_for_who_wants_them() -> None:
+    profiles = {name: service.get("profiles") for name, service in SERVICES.items()}
+    six = ("postgres", "redis", "db-init", "celery-worker", "celery-beat", "celery-flower")
+    monitoring = {name: ["monitoring"] for name in ("celery-metrics", "prometheus", "grafana")}
+    assert profiles == dict.fromkeys(six) | monitoring
     commands = {name: service["command"] for name, service in OURS.items()}
     assert commands == {
         "db-init": ["init-db"],
         "celery-worker": ["worker"],
         "celery-beat": ["beat"],
         "celery-flower": ["flower"],
+        "celery-metrics": ["metrics"],
     }
 
 
@@ -54,12 +59,15 @@ def test_ports_are_the_documented_ones_and_on_loopback_only() -> None:
         "postgres": ["127.0.0.1:5432:5432"],
         "redis": ["127.0.0.1:6379:6379"],
         "celery-flower": ["127.0.0.1:5555:5555"],
+        "celery-metrics": ["127.0.0.1:9808:9808"],
+        "prometheus": ["127.0.0.1:9090:9090"],
+        "grafana": ["127.0.0.1:3000:3000"],
     }
 
 
 @pytest.mark.unit
-def test_workers_and_beat_start_when_the_tables_are_there() -> None:
-    for name in ("celery-worker", "celery-beat"):
+def test_workers_beat_and_metrics_start_when_the_tables_are_there() -> None:
+    for name in ("celery-worker", "celery-beat", "celery-metrics"):
         assert SERVICES[name]["depends_on"] == {
             "redis": {"condition": "service_healthy"},
             "db-init": {"condition": "service_completed_successfully"},
@@ -81,6 +89,13 @@ def test_flower_gets_neither_the_database_nor_the_card_keys() -> None:
 
 
 @pytest.mark.unit
+def test_what_monitors_gets_no_card_keys() -> None:
+    assert demanded(SERVICES["celery-metrics"]) == {"POSTGRES_PASSWORD", "REDIS_VIEWER_PASSWORD"}
+    assert demanded(SERVICES["prometheus"]) == set()
+    assert demanded(SERVICES["grafana"]) == {"GRAFANA_PASSWORD"}
+
+
+@pytest.mark.unit
 def test_each_program_gets_its_own_user_of_the_broker_and_nobody_elses_password() -> None:
     given = {name: {one for one in demanded(service) if one.startswith("REDIS")} for name, service in SERVICES.items()}
     assert given == {
@@ -90,6 +105,9 @@ def test_each_program_gets_its_own_user_of_the_broker_and_nobody_elses_password(
         "celery-worker": {"REDIS_WORKER_PASSWORD"},
         "celery-beat": {"REDIS_BEAT_PASSWORD"},
         "celery-flower": {"REDIS_VIEWER_PASSWORD"},
+        "celery-metrics": {"REDIS_VIEWER_PASSWORD"},
+        "prometheus": set(),
+        "grafana": set(),
     }
 
 
@@ -125,10 +143,11 @@ def filled(value: str) -> str:
 
 @pytest.mark.unit
 def test_our_containers_run_without_root_and_without_privileges() -> None:
-    for service in OURS.values():
+    for service in (*OURS.values(), SERVICES["prometheus"], SERVICES["grafana"]):
         assert service["read_only"] is True
         assert service["cap_drop"] == ["ALL"]
         assert service["security_opt"] == ["no-new-privileges:true"]
+    assert [SERVICES[name]["user"].split(":")[0] for name in ("prometheus", "grafana")] == ["65534", "472"]
     steps = (ROOT / "Dockerfile").read_text().splitlines()
     assert steps.index("USER celeryctl") < steps.index('ENTRYPOINT ["celeryctl"]')
 

@@ -23,6 +23,7 @@ def write_first(environment: Environment) -> Sequence[str]:
         "REDIS_BEAT_PASSWORD": secrets.token_urlsafe(24),
         "REDIS_VIEWER_PASSWORD": secrets.token_urlsafe(24),
         "FLOWER_BASIC_AUTH": f"admin:{secrets.token_urlsafe(24)}",
+        "GRAFANA_PASSWORD": secrets.token_urlsafe(24),
         "CARD_ENCRYPTION_KEYS": str(keys),
     }
     _write(environment.env_file, "".join(f"{name}={value}\n" for name, value in values.items()))

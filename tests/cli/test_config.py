@@ -116,9 +116,10 @@ def test_init_writes_fresh_passwords_a_key_and_no_url(capsys: Captured, project:
     assert app.run(["config", "init"]) == 0
     out, err = capsys.readouterr()
     written = values(project / ".env")
-    assert list(written) == ["POSTGRES_PASSWORD", *BROKER, "FLOWER_BASIC_AUTH", "CARD_ENCRYPTION_KEYS"]
+    views = ("FLOWER_BASIC_AUTH", "GRAFANA_PASSWORD")
+    assert list(written) == ["POSTGRES_PASSWORD", *BROKER, *views, "CARD_ENCRYPTION_KEYS"]
     assert stat.S_IMODE((project / ".env").stat().st_mode) == 0o600
-    assert len(set(written.values())) == 6
+    assert len(set(written.values())) == 7
     assert written["FLOWER_BASIC_AUTH"].startswith("admin:")
     assert not out
     assert not any(value in err for value in written.values())
