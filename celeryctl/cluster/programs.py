@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
+from pathlib import Path
 from typing import NoReturn
 
 from prometheus_client import CollectorRegistry
@@ -12,13 +13,17 @@ from celeryctl.cluster.exposition import listen
 from celeryctl.cluster.queues import address, check, lets_anybody_in
 from celeryctl.cluster.rights import Program
 from celeryctl.datasets import further
-from celeryctl.errors import CeleryctlError
+from celeryctl.errors import CeleryctlError, HomeError
+from celeryctl.home import create, translated
 from celeryctl.pipeline import keys
 from celeryctl.pipeline.context import Context
 from celeryctl.settings import Settings, without_secrets
 from celeryctl.storage import schema
 from celeryctl.storage.database import close
 
+# What Flower shows of tasks: which batch it is says more than the message's own id.
+COLUMNS = "name,args,state,received,runtime,retries,worker,uuid"
+SAVING = "10000"  # milliseconds between two writings of what Flower has seen: a kill costs no more of it
 # Gossip and mingle let a worker that reconnects to Redis consume nothing (an old complaint about Celery).
 QUIET = ("--without-gossip", "--without-mingle")
 
@@ -56,7 +61,23 @@ def become_flower(arguments: Sequence[str], context: Context, tell: Callable[[st
     # Flower would run a flowerconfig.py of this folder, whoever has put it there.
     conf = [] if os.environ.get("FLOWER_CONF") else [f"--conf={os.devnull}"]
     where = [f"--address={settings.flower_host}", f"--port={settings.flower_port}"]
+    _remember(settings.home, tell)
+    os.environ.setdefault("FLOWER_TASKS_COLUMNS", COLUMNS)
     _become("flower", [*where, *conf, *arguments], app="celeryctl.cluster.viewer")
+
+
+def _remember(home: Path, tell: Callable[[str], None]) -> None:
+    """Let Flower keep what it has seen in the home, unless its own variables or options say otherwise."""
+    os.umask(0o077)
+    try:
+        folder = create(home) / "flower"
+        with translated(folder):
+            folder.mkdir(mode=0o700, exist_ok=True)
+    except HomeError as exc:
+        tell(f"Flower forgets the tasks when it ends: {exc}")
+        return
+    for name, value in (("PERSISTENT", "1"), ("DB", str(folder / "state")), ("STATE_SAVE_INTERVAL", SAVING)):
+        os.environ.setdefault(f"FLOWER_{name}", value)
 
 
 def _ready(program: Program, context: Context, tell: Callable[[str], None], *, unless: str = "") -> None:

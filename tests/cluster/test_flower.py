@@ -94,6 +94,12 @@ def test_an_address_of_nothing_means_loopback(redis_url: str, tmp_path: Path) ->
         assert listening(started.process) == {"127.0.0.1"}
 
 
+def test_where_there_can_be_no_home_it_works_without_a_memory(redis_url: str, tmp_path: Path) -> None:
+    with flower(redis_url, tmp_path, CELERYCTL_HOME="/proc/nowhere/home") as started:
+        assert "Flower forgets the tasks when it ends: /proc/nowhere" in started.process.text
+        assert started.ask("/")[0] == 200
+
+
 def test_it_has_no_secret_that_it_does_not_need(redis_url: str, tmp_path: Path) -> None:
     with flower(redis_url, tmp_path, USERS_AUTHORIZATION="Bearer s3cret", **ANN) as started:
         environ = psutil.Process(started.process.pid).environ()
