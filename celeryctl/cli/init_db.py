@@ -20,12 +20,15 @@ def command(
     from celeryctl.local import access
 
     context = options.context()
-    found = access.check(context) if check else access.initialize(context, adopt=yes)
+    found, newer = access.check(context) if check else (access.initialize(context, adopt=yes), [])
     if json:
-        options.print_json({"pending" if check else "done": found})
+        options.print_json({"pending": found, "newer": newer} if check else {"done": found})
         raise typer.Exit(1 if check and found else 0)
     for name in found:
         options.console().print(f"{'to be done' if check else 'done'}: {name}", soft_wrap=True)
-    if not found:
+    if newer:
+        told = f"A newer version has changed the tables ({', '.join(newer)}); this one works with them."
+        options.notices().print(told, soft_wrap=True)
+    elif not found:
         options.notices().print("The tables are up to date.")
     raise typer.Exit(1 if check and found else 0)

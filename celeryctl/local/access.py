@@ -45,8 +45,9 @@ def to_read(context: Context) -> Iterator[Context]:
         yield context
         return
     with _embedded(context, create=False) as here:
-        services.use(here)
-        yield here
+        readable = _readable(here)
+        services.use(readable)
+        yield readable
 
 
 class Watch(ExitStack):
@@ -94,19 +95,22 @@ def _embedded(context: Context, *, create: bool) -> Iterator[Context]:
         here = context.at(url)
         here.connect()
         try:
-            if not create and schema.pending(further(context.datasets)):
-                here = _local_data(context, url)
             yield here
         finally:
             close()
 
 
-def _local_data(context: Context, url: str) -> Context:
+def _readable(context: Context) -> Context:
     """Where only `up` with local sources has run, its data are what there is to read."""
-    here = context.at(f"{url.rpartition('/')[0]}/{LOCAL}")
+    models = further(context.datasets)
+    if not schema.pending(models):
+        return context
+    if schema.begun():
+        schema.require(models)
+    here = context.at(f"{str(context.settings.database_url).rpartition('/')[0]}/{LOCAL}")
     here.connect()
     try:
-        schema.require(further(context.datasets))
+        schema.require(models)
     except DatabaseUnreachableError:
         raise SchemaError("there are no tables here yet", why="nothing was fetched", fix="celeryctl init-db") from None
     return here
@@ -130,7 +134,9 @@ def _keys(context: Context) -> Callable[[], Keyring]:
     return partial(context.keyring, create=True)
 
 
-def check(context: Context) -> list[str]:
-    """What `initialize` would do to the tables; nothing is changed."""
-    with to_read(context):
-        return schema.pending(further(context.datasets))
+def check(context: Context) -> tuple[list[str], list[str]]:
+    """What `initialize` would do to the tables, and what a newer version has done to them; nothing is changed."""
+    with ExitStack() as stack:
+        here = context if context.settings.database_url else stack.enter_context(_embedded(context, create=False))
+        here.connect()
+        return schema.pending(further(here.datasets)), schema.newer()

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import peewee
@@ -14,7 +15,7 @@ from psycopg2.extensions import connection as Connection  # noqa: N812 - it is a
 from psycopg2.extensions import make_dsn
 
 from celeryctl.errors import SchemaError
-from celeryctl.storage import adoption, counters, privileges
+from celeryctl.storage import adoption, counters, locks, privileges
 from celeryctl.storage.cipher import Keyring
 from celeryctl.storage.database import connect_once, database, parameters_of, session, transaction, translate
 
@@ -76,22 +77,34 @@ def migrate(further: Models, *, adopt: Callable[[], Keyring] | None = None) -> l
     are their authors' migrations. Raises SchemaError, with nothing changed, where another application's tables are;
     those of the one that this replaces are taken over where ``adopt`` gives the keys.
     """
-    with session(), _one_at_a_time(), privileges.narrowed():
+    with session(), _one_at_a_time(), privileges.narrowed(), locks.brief():
         done = pending(further)
         if not done:
             return done  # also to those who may make nothing
         ours, *theirs = _runners(further)
         done = [*_adopt(ours, adopt), *done]
-        ours.up()
+        locks.tried(ours.up)
         privileges.narrow()  # what follows may take hours
         new = [model for model in further if not database.table_exists(model._meta.table_name)]
         database.create_tables(new)
         for table in counters.uncounted(further):
-            counters.count_table(table)
+            locks.tried(partial(counters.count_table, table))
         for model, runner in zip(filter(_own_migrations, further), theirs, strict=True):
             # A table made from the model as it is now has every change already.
-            runner.fake() if model in new else runner.up()
+            runner.fake() if model in new else locks.tried(runner.up)
         return done
+
+
+def newer() -> list[str]:
+    """Migrations of ours that were applied and that this version does not know: a newer one has made them."""
+    with session():
+        return [migration.name for migration in _runners([])[0].status() if migration.path is None]
+
+
+def begun() -> bool:
+    """Whether the database has tables of ours, of whichever version."""
+    with session():
+        return bool(database.table_exists(HISTORY))
 
 
 def require(further: Models) -> None:

@@ -157,7 +157,7 @@ def test_init_db_creates_the_database_and_check_tells_when_it_is_behind(
     again = run("init-db")
     assert (again.code, again.out, again.err) == (0, "", "The tables are up to date.\n")
     assert run("init-db", "--check").code == 0
-    assert json.loads(run("init-db", "--check", "--json").out) == {"schema": 1, "pending": []}
+    assert json.loads(run("init-db", "--check", "--json").out) == {"schema": 1, "pending": [], "newer": []}
     with psycopg2.connect(empty_database) as connection, connection.cursor() as cursor:
         cursor.execute("DROP SCHEMA public CASCADE")
         cursor.execute("CREATE SCHEMA public")
