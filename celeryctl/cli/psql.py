@@ -9,5 +9,5 @@ def command(arguments: Sequence[str]) -> int:
     """Open psql on the database in use: `celeryctl psql`, `celeryctl psql -c 'TABLE runs'`. Its exit code is ours."""
     from celeryctl.local import access, shell
 
-    with access.to_read(options.context()) as here:
+    with access.to_read(options.context(), behind=True) as here:
         return shell.psql(here, arguments)

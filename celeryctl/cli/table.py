@@ -80,6 +80,14 @@ COMMANDS: tuple[Entry, ...] = (
         ("dataset list", "dataset new loyalty"), attribute="app"
     ),
     Entry("psql", SETUP, "Open a psql shell on the database in use", ("psql -c 'TABLE runs'",), passes_to="psql"),
+    Entry(
+        "pg_dump", SETUP, "Copy the database in use into a file",
+        ("pg_dump --format=custom --verbose --file=celeryctl.dump",), passes_to="pg_dump"
+    ),
+    Entry(
+        "pg_restore", SETUP, "Bring it back from such a file, into an empty database",
+        (), passes_to="pg_restore"
+    ),
     Entry("prune", SETUP, "Delete old rows of the ledger", ("prune --older-than 30d",)),
 )  # fmt: skip
 

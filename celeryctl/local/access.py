@@ -37,17 +37,31 @@ def to_write(context: Context) -> Iterator[Context]:
 
 
 @contextmanager
-def to_read(context: Context) -> Iterator[Context]:
-    """A database that is there already, which the services read from; nothing is created."""
+def to_read(context: Context, *, behind: bool = False) -> Iterator[Context]:
+    """A database that is there already, which the services read from; nothing is created.
+
+    ``behind`` takes also an embedded one whose tables are those of an older version.
+    """
     services.use(context)
     if context.settings.database_url:
         context.connect()
         yield context
         return
     with _embedded(context, create=False) as here:
-        readable = _readable(here)
+        readable = _readable(here, behind=behind)
         services.use(readable)
         yield readable
+
+
+@contextmanager
+def to_restore(context: Context) -> Iterator[Context]:
+    """A database, made where it is missing; its tables are not."""
+    if context.settings.database_url:
+        schema.create_database(context.settings.database_url)
+        yield context
+        return
+    with _embedded(context, create=True) as here:
+        yield here
 
 
 class Watch(ExitStack):
@@ -100,10 +114,10 @@ def _embedded(context: Context, *, create: bool) -> Iterator[Context]:
             close()
 
 
-def _readable(context: Context) -> Context:
+def _readable(context: Context, *, behind: bool) -> Context:
     """Where only `up` with local sources has run, its data are what there is to read."""
     models = further(context.datasets)
-    if not schema.pending(models):
+    if not schema.pending(models) or (behind and schema.begun()):
         return context
     if schema.begun():
         schema.require(models)

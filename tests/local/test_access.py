@@ -42,7 +42,7 @@ def test_writing_creates_and_migrates_and_stops_it_again(server_home: Path) -> N
     assert not Postmaster(server_home).alive
     with access.to_read(at(server_home)):
         assert UserService.get_all_users() == []
-    assert access.check(at(server_home)) == []
+    assert access.check(at(server_home)) == ([], [])
     assert access.initialize(at(server_home)) == []
     assert not Postmaster(server_home).alive
 
@@ -78,9 +78,9 @@ def test_a_database_of_ones_own_is_not_migrated_by_the_way(empty_database: str) 
     schema.create_database(empty_database)
     with pytest.raises(SchemaError), access.to_write(named(empty_database)):
         pass
-    assert access.check(named(empty_database))
+    assert access.check(named(empty_database))[0]
     assert access.initialize(named(empty_database))
-    assert access.check(named(empty_database)) == []
+    assert access.check(named(empty_database)) == ([], [])
     with access.to_write(named(empty_database)) as here:
         assert str(here.settings.database_url) == empty_database
 

@@ -1,0 +1,17 @@
+"""Bring back a whole database from a file that pg_dump has written."""
+
+from collections.abc import Sequence
+
+from celeryctl.cli import options
+
+
+def command(arguments: Sequence[str]) -> int:
+    """Become pg_restore on the database in use, which is made where it is missing. Its exit code is ours.
+
+    `celeryctl pg_restore --no-owner --no-acl --single-transaction celeryctl.dump`, which changes nothing where there
+    are tables already.
+    """
+    from celeryctl.local import access, shell
+
+    with access.to_restore(options.context()) as here:
+        return shell.archive("pg_restore", here, arguments)
