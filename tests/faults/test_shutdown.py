@@ -2,13 +2,18 @@
 
 import random
 import signal
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from cluster.kit import rows, value
+from waiting import eventually
 
 from celeryctl.errors import UnreachableError
+from celeryctl.storage import database as models
 
-from .kit import Recovery, new_stage, pass_time
+from .kit import Recovery, Stage, new_stage, pass_time
 from .strikes.programs import CODES, GRACE, assert_ends
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(500)]
@@ -39,6 +44,43 @@ def test_a_worker_may_end_at_any_moment(number: signal.Signals, tmp_path: Path, 
             worker = stage.worker()
         stage.recovered(recovery, bound=40)
         assert client.ended() == 0
+
+
+# How often every batch was claimed until it was done, and by whom in the end.
+WATCHED = """
+CREATE TABLE done (attempts integer, holder text);
+CREATE FUNCTION note_done() RETURNS trigger LANGUAGE plpgsql AS
+$$ BEGIN INSERT INTO done VALUES (OLD.attempts, OLD.holder); RETURN NULL; END $$;
+CREATE TRIGGER noted AFTER DELETE ON batches FOR EACH ROW EXECUTE FUNCTION note_done();
+"""
+HELD = "SELECT count(*) FROM batches WHERE holder LIKE %s AND due > now()"
+COUNTED = "SELECT dataset, status, created, updated + unchanged + rejected FROM runs ORDER BY started_at, dataset"
+
+
+def test_workers_are_replaced_one_by_one_and_no_batch_is_done_twice(tmp_path: Path) -> None:
+    rounds = [("first", "second"), ("third", "fourth"), ("fifth", "sixth")]
+    with new_stage(tmp_path, users=2000, latency=0.8, FETCH_THREADS="1", BATCH_SIZE="50") as stage:
+        with models.transaction():
+            models.database.execute_sql(WATCHED)
+        start(stage, *rounds[0])
+        client = stage.fetch("all")
+        for old, new in pairwise(rounds):
+            start(stage, *new)
+            for name in old:
+                eventually(lambda: value(HELD, name + "@%") > 0)  # noqa: B023 - at once
+                assert_ends(stage.workers[name], signal.SIGTERM, within=GRACE)
+        assert client.ended(90) == 0
+        stage.audit()
+        assert rows(COUNTED) == [(name, "succeeded", 2000, 0) for name in ("users", "addresses", "credit_cards")]
+        assert rows("SELECT attempts, count(*) > 80 FROM done GROUP BY 1") == [(1, True)]
+        done = {name.partition("@")[0] for (name,) in rows("SELECT DISTINCT holder FROM done")}
+        assert {*rounds[0], *rounds[1]} <= done
+
+
+def start(stage: Stage, *names: str) -> None:
+    """Start workers with one process each, at the same time."""
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(lambda name: stage.worker(name, "-c", "1"), names))
 
 
 @pytest.mark.parametrize("number", ASKED, ids=lambda number: number.name)
