@@ -58,6 +58,7 @@ def to_restore(context: Context) -> Iterator[Context]:
     """A database, made where it is missing; its tables are not."""
     if context.settings.database_url:
         schema.create_database(context.settings.database_url)
+        context.connect()
         yield context
         return
     with _embedded(context, create=True) as here:

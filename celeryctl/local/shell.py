@@ -1,6 +1,7 @@
 """PostgreSQL's own programs on the database in use: psql, pg_dump, pg_restore."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -13,6 +14,7 @@ from psycopg2.extensions import make_dsn, parse_dsn
 from celeryctl.errors import CeleryctlError, LocalServerError
 from celeryctl.local import wheels
 from celeryctl.pipeline.context import Context
+from celeryctl.storage import server
 
 
 def psql(context: Context, arguments: Sequence[str]) -> int:
@@ -21,16 +23,26 @@ def psql(context: Context, arguments: Sequence[str]) -> int:
 
 
 def archive(program: Literal["pg_dump", "pg_restore"], context: Context, arguments: Sequence[str]) -> int:
-    """The same with one that copies the whole database. The wheel's comes first: an older one than the server refuses,
-    and an older pg_restore does not read what a newer pg_dump has written.
+    """The same with one that copies the whole database.
+
+    The server's version of it is taken where there is one: an older server does not know what a newer pg_restore sets,
+    and a newer server refuses an older pg_dump.
     """
-    try:
-        executable = _of_wheel(program)
-    except CeleryctlError:
-        if not (found := shutil.which(program)):
-            raise
-        executable = found
+    executable = shutil.which(program)
+    if not executable or _major(executable) != server.version()[0]:
+        try:
+            executable = _of_wheel(program)
+        except CeleryctlError:
+            if not executable:
+                raise
     return _run(program, context, arguments, executable)
+
+
+def _major(executable: str) -> int:
+    """Of `pg_dump (PostgreSQL) 18.4 (…)`; 0 of what says nothing of the kind."""
+    said = subprocess.run([executable, "--version"], capture_output=True, text=True, check=False).stdout  # noqa: S603
+    found = re.search(r"\) (\d+)", said)
+    return int(found[1]) if found else 0
 
 
 def _run(program: str, context: Context, arguments: Sequence[str], executable: str) -> int:

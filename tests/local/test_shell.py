@@ -13,6 +13,7 @@ from waiting import eventually
 
 from celeryctl.local import shell
 from celeryctl.pipeline.context import Context
+from celeryctl.storage import server
 
 pytestmark = pytest.mark.integration
 
@@ -65,6 +66,20 @@ def test_without_a_password_the_persons_own_is_left(
 def test_a_psql_that_is_killed_ends_as_in_a_shell(fake: Path) -> None:
     fake.write_text("#!/bin/sh\nkill -TERM $$\n")
     assert shell.psql(context("postgresql://me@db.example/app"), []) == 128 + signal.SIGTERM
+
+
+@pytest.mark.parametrize(("older", "code"), [(0, 7), (1, 0)], ids=["the server's version", "an older one"])
+def test_a_copy_is_made_by_the_program_in_path_only_where_it_is_of_the_servers_version(
+    fake: Path, database_url: str, tmp_path: Path, older: int, code: int
+) -> None:
+    program = fake.with_name("pg_dump")
+    version = server.version()[0] - older
+    program.write_text(
+        f'#!/bin/sh\nif [ "$1" = --version ]; then echo "pg_dump (PostgreSQL) {version}.1"; exit; fi\n{SHOW}'
+    )
+    program.chmod(0o755)
+    assert shell.archive("pg_dump", context(database_url), ["-f", str(tmp_path / "copy")]) == code
+    assert (tmp_path / "copy").exists() == bool(older)
 
 
 def test_a_real_psql_reaches_the_database_and_its_exit_code_is_ours(
