@@ -21,6 +21,7 @@ ROOT = Path(__file__).parents[1]
 FILE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES: dict[str, dict[str, Any]] = FILE["services"]
 OURS = {name: command for name, command in SERVICES.items() if "build" in command}
+IMAGE = (ROOT / "Dockerfile").read_text().splitlines()
 # What `celeryctl config init` writes.
 SECRETS = {
     "POSTGRES_PASSWORD": "postgres-secret",
@@ -121,7 +122,7 @@ def test_every_setting_can_be_given_in_the_env_file() -> None:
     ]
     # What the containers decide for themselves.
     ours = {"DATABASE_URL", "REDIS_URL", "CARD_ENCRYPTION_KEYS", "CELERYCTL_HOME"}
-    ours |= {"FLOWER_HOST", "FLOWER_PORT", "FLOWER_BASIC_AUTH"}
+    ours |= {"FLOWER_HOST", "FLOWER_PORT", "FLOWER_BASIC_AUTH", "HEARTBEAT_FILE"}
     assert set(FILE["x-settings"]) == {setting.variable for setting in declared(sources)} - ours
     assert set(FILE["x-settings"].values()) == {None}
 
@@ -148,8 +149,25 @@ def test_our_containers_run_without_root_and_without_privileges() -> None:
         assert service["cap_drop"] == ["ALL"]
         assert service["security_opt"] == ["no-new-privileges:true"]
     assert [SERVICES[name]["user"].split(":")[0] for name in ("prometheus", "grafana")] == ["65534", "472"]
-    steps = (ROOT / "Dockerfile").read_text().splitlines()
-    assert steps.index("USER celeryctl") < steps.index('ENTRYPOINT ["celeryctl"]')
+    assert IMAGE.index("USER celeryctl") < IMAGE.index('ENTRYPOINT ["celeryctl"]')
+
+
+@pytest.mark.unit
+def test_the_image_is_built_on_one_base_that_can_be_pinned() -> None:
+    base, *others = [line for line in IMAGE if line.startswith("FROM")]
+    assert base == "FROM python:3.13-slim${PYTHON_DIGEST:+@$PYTHON_DIGEST} AS base"
+    assert others == ["FROM base AS build", "FROM base"]
+
+
+@pytest.mark.unit
+def test_the_image_holds_nothing_that_installs_and_says_what_it_is() -> None:
+    last = "\n".join(IMAGE[IMAGE.index("FROM base") :])
+    assert "pip uninstall --yes --root-user-action=ignore pip" in last
+    assert "pip install" not in last
+    assert "apt-get" not in "\n".join(IMAGE)
+    labels = set(re.findall(r"org\.opencontainers\.image\.(\w+)=", last))
+    assert labels == {"title", "description", "source", "licenses", "version", "revision"}
+    assert "STOPSIGNAL SIGTERM" in IMAGE
 
 
 @pytest.mark.integration

@@ -7,7 +7,9 @@ from celery import Celery
 
 from celeryctl.cluster import signals, tasks
 from celeryctl.cluster.deadletters import DeadLetters
+from celeryctl.cluster.lifesign import LifeSign
 from celeryctl.cluster.queues import address
+from celeryctl.cluster.turning import Turning
 from celeryctl.pipeline.context import Context
 from celeryctl.pipeline.engine import Pipeline
 from celeryctl.settings import Settings, tls
@@ -53,6 +55,9 @@ class App(Celery):  # type: ignore[misc]
         super().__init__("celeryctl", broker=address(context.settings))
         self.context = context
         self.dead_letters = DeadLetters()
+        file = context.settings.heartbeat_file
+        self.life_sign = LifeSign(file) if file else None
+        self.steps["consumer"].add(Turning)
 
     @cached_property
     def pipeline(self) -> Pipeline:

@@ -42,6 +42,8 @@ class LedgerScheduler(Scheduler):  # type: ignore[misc]
         if self._closed:
             # By Celery's handler of signals, whose SystemExit may be lost: Python ignores it in a finalizer.
             raise SystemExit
+        if self.app.life_sign:
+            self.app.life_sign.touch()
         try:
             leads = self._leads()
             heartbeat.ticked(self._connection, name=self._name, active=leads)

@@ -9,6 +9,7 @@ from typing import NoReturn
 
 from prometheus_client import CollectorRegistry
 
+from celeryctl.cluster import lifesign
 from celeryctl.cluster.exposition import listen
 from celeryctl.cluster.queues import address, check, lets_anybody_in
 from celeryctl.cluster.rights import Program
@@ -83,6 +84,8 @@ def _remember(home: Path, tell: Callable[[str], None]) -> None:
 def _ready(program: Program, context: Context, tell: Callable[[str], None], *, unless: str = "") -> None:
     """Refuse to start what could not work: half a cluster, no broker, tables that are behind, a wrong key."""
     context.settings.require_both(program)
+    if context.settings.heartbeat_file:
+        lifesign.touch(context.settings.heartbeat_file)
     context.connect()
     check(context.settings, program, unless=unless)
     if lets_anybody_in(address(context.settings)):

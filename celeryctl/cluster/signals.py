@@ -44,6 +44,8 @@ def connect(app: "App") -> None:
             from celeryctl.cluster.workermetrics import WorkerMetrics
 
             WorkerMetrics(app, sender.hostname)
+        if app.life_sign:
+            app.life_sign.start()
         # What all processes need is loaded once, before they are forked.
         app.pipeline.prepare()
 

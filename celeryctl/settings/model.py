@@ -49,6 +49,7 @@ class Settings:
     metrics_port: int | None
     log_level: str
     log_format: Format
+    heartbeat_file: Path | None
     batch_size: int
     worker_concurrency: int
     database_pool_size: int

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from celeryctl.errors import SettingsError
@@ -125,6 +126,12 @@ def host(text: str) -> str:
     if not HOST.fullmatch(text):
         raise wrong(text, "address to listen on", "a name or an address without scheme and port, such as 127.0.0.1")
     return text
+
+
+def file(text: str) -> Path:
+    if not Path(text).is_absolute() or text.endswith("/"):
+        raise wrong(text, "file for this", "the absolute path of a file, such as /tmp/heartbeat")
+    return Path(text)
 
 
 def names(text: str) -> tuple[str, ...]:

@@ -1,0 +1,40 @@
+"""Tells a worker's sign of life when its event loop turns."""
+
+from typing import Any
+
+from celery import bootsteps
+from celery.concurrency import solo
+from celery.worker import state
+
+from celeryctl.cluster import lifesign
+
+
+class Turning(bootsteps.StartStopStep):  # type: ignore[misc]
+    """Marks the turns of a worker's event loop, from when it is connected until its connection is lost."""
+
+    # All that talks to the broker before the loop begins: while that has to wait, no loop is stuck.
+    requires = (
+        "celery.worker.consumer.tasks:Tasks",
+        "celery.worker.consumer.control:Control",
+        "celery.worker.consumer.heart:Heart",
+    )
+
+    def __init__(self, consumer: Any, **options: Any) -> None:
+        self._sign: Any = consumer.app.life_sign
+        self._entry: Any = None
+        super().__init__(consumer, **options)
+
+    def include_if(self, consumer: Any) -> bool:
+        """A pool of greenlets has no loop of Celery's: our thread is one of them, and stands still when they do."""
+        return self._sign is not None and consumer.hub is not None
+
+    def start(self, consumer: Any) -> None:
+        # This pool does its batches within the loop.
+        within = isinstance(consumer.pool, solo.TaskPool)
+        self._sign.watch(lambda: within and bool(state.active_requests))
+        self._entry = consumer.timer.call_repeatedly(lifesign.EVERY, self._sign.turned)
+
+    def stop(self, consumer: Any) -> None:  # noqa: ARG002 - Celery's
+        self._sign.rest()
+        if self._entry is not None:
+            self._entry.cancel()
