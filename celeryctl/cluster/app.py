@@ -7,7 +7,7 @@ from celery import Celery
 
 from celeryctl.cluster import signals, tasks
 from celeryctl.cluster.deadletters import DeadLetters
-from celeryctl.cluster.lifesign import LifeSign
+from celeryctl.cluster.lifesign import LifeSign, servers_answer
 from celeryctl.cluster.queues import address
 from celeryctl.cluster.turning import Turning
 from celeryctl.pipeline.context import Context
@@ -56,7 +56,7 @@ class App(Celery):  # type: ignore[misc]
         self.context = context
         self.dead_letters = DeadLetters()
         file = context.settings.heartbeat_file
-        self.life_sign = LifeSign(file) if file else None
+        self.life_sign = LifeSign(file, lambda: servers_answer(context.settings)) if file else None
         self.steps["consumer"].add(Turning)
 
     @cached_property

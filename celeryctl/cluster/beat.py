@@ -36,6 +36,9 @@ class LedgerScheduler(Scheduler):  # type: ignore[misc]
         self._leading = self._closed = False
         self._said: dict[str, str] = {}
         super().__init__(*args, **kwargs)
+        if self.app.life_sign:
+            self.app.life_sign.watch()
+            self.app.life_sign.start()
 
     def tick(self, *_: Any, **__: Any) -> float:
         """Look once; Celery calls again after the seconds returned."""
@@ -43,7 +46,7 @@ class LedgerScheduler(Scheduler):  # type: ignore[misc]
             # By Celery's handler of signals, whose SystemExit may be lost: Python ignores it in a finalizer.
             raise SystemExit
         if self.app.life_sign:
-            self.app.life_sign.touch()
+            self.app.life_sign.turned()
         try:
             leads = self._leads()
             heartbeat.ticked(self._connection, name=self._name, active=leads)

@@ -1,6 +1,6 @@
 """HEARTBEAT_FILE: by its age whoever runs a worker or a beat sees whether that still turns.
 
-Neither broker nor database is asked for it: while those are away, nobody is helped by a worker that is started anew.
+It depends on neither broker nor database: while those are away, nobody is helped by a worker that is started anew.
 """
 
 import errno
@@ -13,12 +13,15 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from celeryctl.errors import SettingsError
+from celeryctl.cluster.queues import check
+from celeryctl.errors import CeleryctlError, SettingsError, UnreachableError
+from celeryctl.settings import Settings
+from celeryctl.storage.database import connect_once
 
 logger = logging.getLogger(__name__)
 
 EVERY = 2.0  # seconds between two touches, and between two turns that are looked for
-PATIENCE = 60.0  # seconds after which an event loop that has not turned counts as stuck
+PATIENCE = 60.0  # seconds after which a loop that has not turned counts as stuck
 
 
 def touch(path: Path) -> None:
@@ -40,17 +43,28 @@ def touch(path: Path) -> None:
         os.close(descriptor)
 
 
+def servers_answer(settings: Settings) -> bool:
+    """Whether broker and database do, be it with a refusal."""
+    try:
+        check(settings)
+        connect_once(str(settings.database_url)).close()
+    except CeleryctlError as exc:
+        return not isinstance(exc, UnreachableError)
+    return True
+
+
 def _refusal(path: Path, why: str) -> SettingsError:
     shown = path if os.access(path, os.F_OK) else path.parent
     return SettingsError(f"HEARTBEAT_FILE, {path}, cannot be used", why=why, fix=f"ls -ld {shlex.quote(str(shown))}")
 
 
 class LifeSign:
-    """The file of one program. A worker's is touched from a thread, unless its event loop should turn and does not."""
+    """The file of one program, touched from a thread, unless the program's loop should turn and does not."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._turned: float | None = None  # when the event loop did last; None: there is nothing that it should do
+    def __init__(self, path: Path, servers_answer: Callable[[], bool]) -> None:
+        self._path, self._servers_answer = path, servers_answer
+        self._turned: float | None = None  # when the loop did last; None: there is nothing that it should do
+        self._excused = -PATIENCE  # when it was last found to wait for a server
         self._works: Callable[[], bool] = lambda: False
         self._told = ""
 
@@ -68,17 +82,17 @@ class LifeSign:
                 logger.warning("no sign of life: %s", exc)
             self._told = str(exc)
 
-    def watch(self, works: Callable[[], bool]) -> None:
-        """From now on the event loop should turn, unless it ``works``."""
+    def watch(self, works: Callable[[], bool] = lambda: False) -> None:
+        """From now on the loop should turn, unless it ``works``."""
         self._works = works
         self.turned()
 
     def turned(self) -> None:
-        """The event loop does."""
+        """The loop does."""
         self._turned = time.monotonic()
 
     def rest(self) -> None:
-        """From now on the event loop need not turn: it has no broker, or ends."""
+        """From now on the loop need not turn: it has no broker, or ends."""
         self._turned = None
 
     def _run(self) -> None:
@@ -89,4 +103,10 @@ class LifeSign:
 
     def _is_stuck(self) -> bool:
         turned = self._turned
-        return turned is not None and time.monotonic() - turned >= PATIENCE and not self._works()
+        if turned is None or time.monotonic() - max(turned, self._excused) < PATIENCE or self._works():
+            return False
+        # A connection over which nothing comes is not lost yet, and the loop waits at it, for longer than our patience.
+        if self._servers_answer():
+            return True
+        self._excused = time.monotonic()
+        return False

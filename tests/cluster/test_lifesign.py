@@ -111,6 +111,18 @@ def test_a_worker_touches_it_without_its_broker_and_not_while_it_stands_still(
 
 
 @pytest.mark.slow
+def test_a_worker_that_waits_for_a_broker_that_stands_still_touches_it(
+    given: dict[str, str], broker: Broker, tmp_path: Path, file: Path, hold: Path
+) -> None:
+    (tmp_path / "held.py").write_text(HOLD.format(file=str(hold)))
+    with worker(tmp_path / "log", given, "--include", "held") as started:
+        broker.freeze()
+        pass_time()
+        assert_touched(file)
+        started.kill()  # asked to end, it would say goodbye to the broker first
+
+
+@pytest.mark.slow
 def test_a_worker_whose_event_loop_is_stuck_touches_it_no_more_until_that_is_over(
     given: dict[str, str], tmp_path: Path, file: Path, hold: Path
 ) -> None:
@@ -208,7 +220,7 @@ def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 
 def test_what_goes_wrong_later_is_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    sign = lifesign.LifeSign(tmp_path / "nowhere" / "heartbeat")
+    sign = lifesign.LifeSign(tmp_path / "nowhere" / "heartbeat", lambda: True)
     sign.touch()
     sign.touch()
     assert len(caplog.messages) == 1
