@@ -1,13 +1,15 @@
 """The broker as docker-compose.yml starts it: its start script, its users, on a port of this machine."""
 
 import os
+import re
 import shlex
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,8 @@ from celeryctl.local import wheels
 from celeryctl.local.ports import free_port
 
 ROOT = Path(__file__).parents[1]
-SERVICE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]["redis"]
+SERVICES: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
+SERVICE = SERVICES["redis"]
 USERS = {"worker": "REDIS_WORKER_PASSWORD", "beat": "REDIS_BEAT_PASSWORD", "viewer": "REDIS_VIEWER_PASSWORD"}
 PASSWORDS = {variable: f"{name}-secret" for name, variable in USERS.items()}
 ACL = (ROOT / "deploy/redis.acl").read_text()
@@ -31,11 +34,32 @@ def servers() -> list[str]:
     return [name for name in ("valkey-server", "redis-server") if name == "valkey-server" or shutil.which(name)]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Composed:
     port: int
     folder: Path
-    process: "subprocess.Popen[bytes]"
+    command: list[str]
+    environment: Mapping[str, str]
+    process: "subprocess.Popen[bytes]" = field(init=False)
+
+    def start(self) -> None:
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(self.command, env=self.environment, cwd=self.folder, stdout=log, stderr=log)
+        try:
+            eventually(lambda: answers(self.url("admin")) or self.process.poll() is not None)
+            assert self.process.poll() is None, (self.folder / "log").read_text()
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self, number: int = signal.SIGKILL) -> None:
+        self.process.send_signal(number)
+        self.process.wait(10)
+
+    def again(self) -> None:
+        """Stop it as Docker does, and start it with what it has kept."""
+        self.stop(signal.SIGTERM)
+        self.start()
 
     def url(self, user: str) -> str:
         return f"redis://{user}:{user}-secret@127.0.0.1:{self.port}/0"
@@ -51,7 +75,7 @@ class Composed:
 def script(folder: Path, server: str, port: int) -> str:
     """The start script, with its files and the ACL file in this folder, and one more user."""
     moved = str(SERVICE["command"][-1]).replace("$$", "$").replace("/tmp/", f"{folder}/").replace("/tmp ", f"{folder} ")
-    moved = moved.replace("/etc/celeryctl/", f"{folder}/")
+    moved = moved.replace("/etc/celeryctl/", f"{folder}/").replace("--dir /data ", f"--dir {folder} ")
     start = f"printf '\n{ADMIN}\n' >> {folder}/users.acl\nexec {server} --port {port} --bind 127.0.0.1 "
     assert moved.count("exec redis-server ") == 1
     return moved.replace("exec redis-server ", start)
@@ -71,17 +95,22 @@ def composed(server: str = "valkey-server", *, acl: str = ACL, **passwords: str)
     with tempfile.TemporaryDirectory(prefix="celeryctl-tests-") as name:
         folder, port = Path(name), free_port()
         (folder / "redis.acl").write_text(acl)
-        command = [*SERVICE["command"][:-1], script(folder, program, port)]
-        with (folder / "log").open("wb") as log:
-            process = subprocess.Popen(command, env=environment(**passwords), cwd=folder, stdout=log, stderr=log)
-        one = Composed(port, folder, process)
+        one = Composed(
+            port, folder, [*SERVICE["command"][:-1], script(folder, program, port)], environment(**passwords)
+        )
+        one.start()
         try:
-            eventually(lambda: answers(one.url("admin")) or process.poll() is not None)
-            assert process.poll() is None, (folder / "log").read_text()
             yield one
         finally:
-            process.kill()
-            process.wait(10)
+            one.stop()
+
+
+def is_well(service: str, port: int) -> bool:
+    """What the service's healthcheck says of what listens on this port."""
+    kind, *command = SERVICES[service]["healthcheck"]["test"]
+    assert kind == "CMD"
+    moved = [re.sub(r"(?<=/127\.0\.0\.1/)\d+", str(port), word) for word in command]
+    return subprocess.run(moved, capture_output=True, check=False, timeout=20).returncode == 0
 
 
 def answers(url: str) -> bool:

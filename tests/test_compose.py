@@ -14,7 +14,8 @@ import psutil
 import pytest
 import redis
 import yaml
-from composed import ACL, PASSWORDS, SERVICE, USERS, answers, composed, environment, script, servers
+from cluster.kit import sources
+from composed import ACL, PASSWORDS, SERVICE, USERS, answers, composed, environment, is_well, script, servers
 from redis.exceptions import NoPermissionError
 
 ROOT = Path(__file__).parents[1]
@@ -25,6 +26,9 @@ IMAGE = (ROOT / "Dockerfile").read_text().splitlines()
 # What `celeryctl config init` writes.
 SECRETS = {
     "POSTGRES_PASSWORD": "postgres-secret",
+    "POSTGRES_OWNER_PASSWORD": "owner-secret",
+    "POSTGRES_WRITER_PASSWORD": "writer-secret",
+    "POSTGRES_READER_PASSWORD": "reader-secret",
     **PASSWORDS,
     "FLOWER_BASIC_AUTH": "admin:flower-secret",
     "GRAFANA_PASSWORD": "grafana-secret",
@@ -38,19 +42,27 @@ def demanded(value: object) -> set[str]:
 
 
 @pytest.mark.unit
-def test_there_are_the_six_services_and_three_more_for_who_wants_them() -> None:
+def test_there_are_the_documented_services_and_more_for_who_wants_them() -> None:
     profiles = {name: service.get("profiles") for name, service in SERVICES.items()}
-    six = ("postgres", "redis", "db-init", "celery-worker", "celery-beat", "celery-flower")
+    usual = ("postgres", "redis", "db-roles", "db-init", "celery-worker", "celery-beat", "celery-flower")
     monitoring = {name: ["monitoring"] for name in ("celery-metrics", "prometheus", "grafana")}
-    assert profiles == dict.fromkeys(six) | monitoring
+    assert profiles == dict.fromkeys(usual) | {"offline-api": ["offline"]} | monitoring
     commands = {name: service["command"] for name, service in OURS.items()}
     assert commands == {
         "db-init": ["init-db"],
         "celery-worker": ["worker"],
         "celery-beat": ["beat"],
         "celery-flower": ["flower"],
+        "offline-api": ["api", "--host", "0.0.0.0", "--port", "8080"],
         "celery-metrics": ["metrics"],
     }
+
+
+@pytest.mark.unit
+def test_several_of_a_service_can_run() -> None:
+    for service in OURS.values():
+        assert not {"container_name", "hostname"} & set(service)
+    assert "ports" not in SERVICES["celery-worker"]
 
 
 @pytest.mark.unit
@@ -73,9 +85,50 @@ def test_workers_beat_and_metrics_start_when_the_tables_are_there() -> None:
             "redis": {"condition": "service_healthy"},
             "db-init": {"condition": "service_completed_successfully"},
         }
-    assert SERVICES["db-init"]["depends_on"] == {"postgres": {"condition": "service_healthy"}}
-    assert SERVICES["db-init"]["restart"] == "no"
-    assert {"healthcheck"} <= set(SERVICES["postgres"]) & set(SERVICES["redis"])
+    assert SERVICES["db-init"]["depends_on"] == {"db-roles": {"condition": "service_completed_successfully"}}
+    assert SERVICES["db-roles"]["depends_on"] == {"postgres": {"condition": "service_healthy"}}
+
+
+@pytest.mark.unit
+def test_whatever_goes_on_running_is_asked_whether_it_is_well() -> None:
+    for name, service in SERVICES.items():
+        if name.startswith("db-"):
+            assert service["restart"] == "no"
+            assert service.get("healthcheck", {"disable": True}) == {"disable": True}
+        else:
+            assert service["restart"] == "unless-stopped"
+            assert service["healthcheck"]["test"]
+
+
+@pytest.mark.integration
+def test_the_sources_in_place_of_the_real_ones_are_well_while_they_answer() -> None:
+    with sources() as api:
+        port = int(api.rpartition(":")[2])
+        assert is_well("offline-api", port)
+        assert not is_well("celery-flower", port), "it answers, and with 404"
+    assert not is_well("offline-api", port)
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("server", servers())
+def test_the_broker_keeps_its_messages_and_gives_none_up(server: str) -> None:
+    assert "redis:/data" in SERVICES["redis"]["volumes"]
+    assert "redis" in FILE["volumes"]
+    with composed(server) as broker:
+        with closing(redis.Redis.from_url(broker.url("worker"))) as client:
+            client.lpush("celery", "x")
+        broker.again()
+        with closing(redis.Redis.from_url(broker.url("admin"), decode_responses=True)) as client:
+            assert client.lrange("celery", 0, -1) == ["x"]
+            assert client.config_get("maxmemory-policy") == {"maxmemory-policy": "noeviction"}
+
+
+@pytest.mark.unit
+def test_workers_and_beat_are_asked_as_the_image_says() -> None:
+    (line,) = [step.partition("CMD ")[2] for step in IMAGE if step.strip().startswith("CMD ")]
+    for name in ("celery-worker", "celery-beat"):
+        (kind, test) = SERVICES[name]["healthcheck"]["test"]
+        assert (kind, test.replace("$$", "$").replace("'", '"')) == ("CMD-SHELL", line.replace("'", '"'))
 
 
 @pytest.mark.unit
@@ -101,7 +154,9 @@ def test_each_program_gets_its_own_user_of_the_broker_and_nobody_elses_password(
     given = {name: {one for one in demanded(service) if one.startswith("REDIS")} for name, service in SERVICES.items()}
     assert given == {
         "postgres": set(),
+        "db-roles": set(),
         "db-init": set(),
+        "offline-api": set(),
         "redis": {"REDIS_WORKER_PASSWORD", "REDIS_BEAT_PASSWORD", "REDIS_VIEWER_PASSWORD"},
         "celery-worker": {"REDIS_WORKER_PASSWORD"},
         "celery-beat": {"REDIS_BEAT_PASSWORD"},
@@ -110,6 +165,19 @@ def test_each_program_gets_its_own_user_of_the_broker_and_nobody_elses_password(
         "prometheus": set(),
         "grafana": set(),
     }
+
+
+@pytest.mark.unit
+def test_each_program_gets_its_own_login_to_the_database_and_nobody_elses_password() -> None:
+    given = {name: {one for one in demanded(service) if one.startswith("POSTGRES")} for name, service in OURS.items()}
+    assert given == {
+        "db-init": {"POSTGRES_OWNER_PASSWORD"},
+        "celery-worker": {"POSTGRES_WRITER_PASSWORD"},
+        "celery-beat": {"POSTGRES_WRITER_PASSWORD"},
+        "celery-flower": set(),
+        "offline-api": set(),
+    }
+    assert "secret" not in filled(str(SERVICES["db-roles"]["command"]))
 
 
 @pytest.mark.unit
@@ -180,7 +248,7 @@ def test_docker_compose_accepts_the_file_and_passes_settings_on(tmp_path: Path) 
     assert shown.returncode == 0, shown.stderr
     services = yaml.safe_load(shown.stdout)["services"]
     worker = services["celery-worker"]["environment"]
-    assert worker["DATABASE_URL"] == "postgresql://postgres:postgres-secret@postgres:5432/celeryapp"
+    assert worker["DATABASE_URL"] == "postgresql://celeryctl_work:writer-secret@postgres:5432/celeryapp"
     assert worker["REDIS_URL"] == "redis://worker:worker-secret@redis:6379/0"
     assert worker["FETCH_USERS_INTERVAL"] in (60, "60")
     assert worker["FETCH_ADDRESSES_INTERVAL"] is None

@@ -19,6 +19,9 @@ def write_first(environment: Environment) -> Sequence[str]:
     keys = environment.get("CARD_ENCRYPTION_KEYS") or known or new_key()
     values = {
         "POSTGRES_PASSWORD": secrets.token_urlsafe(24),
+        "POSTGRES_OWNER_PASSWORD": secrets.token_urlsafe(24),
+        "POSTGRES_WRITER_PASSWORD": secrets.token_urlsafe(24),
+        "POSTGRES_READER_PASSWORD": secrets.token_urlsafe(24),
         "REDIS_WORKER_PASSWORD": secrets.token_urlsafe(24),
         "REDIS_BEAT_PASSWORD": secrets.token_urlsafe(24),
         "REDIS_VIEWER_PASSWORD": secrets.token_urlsafe(24),

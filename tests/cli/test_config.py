@@ -14,6 +14,7 @@ from celeryctl.settings import home_keys
 pytestmark = pytest.mark.unit
 
 Captured = pytest.CaptureFixture[str]
+LOGINS = ("POSTGRES_OWNER_PASSWORD", "POSTGRES_WRITER_PASSWORD", "POSTGRES_READER_PASSWORD")
 BROKER = ("REDIS_WORKER_PASSWORD", "REDIS_BEAT_PASSWORD", "REDIS_VIEWER_PASSWORD")
 
 
@@ -117,9 +118,9 @@ def test_init_writes_fresh_passwords_a_key_and_no_url(capsys: Captured, project:
     out, err = capsys.readouterr()
     written = values(project / ".env")
     views = ("FLOWER_BASIC_AUTH", "GRAFANA_PASSWORD")
-    assert list(written) == ["POSTGRES_PASSWORD", *BROKER, *views, "CARD_ENCRYPTION_KEYS"]
+    assert list(written) == ["POSTGRES_PASSWORD", *LOGINS, *BROKER, *views, "CARD_ENCRYPTION_KEYS"]
     assert stat.S_IMODE((project / ".env").stat().st_mode) == 0o600
-    assert len(set(written.values())) == 7
+    assert len(set(written.values())) == 10
     assert written["FLOWER_BASIC_AUTH"].startswith("admin:")
     assert not out
     assert not any(value in err for value in written.values())

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import psutil
 import pytest
+from composed import is_well
 from servers import KEY
 from waiting import eventually
 
@@ -115,6 +116,7 @@ def test_with_a_password_nothing_is_shown_without_it(redis_url: str, tmp_path: P
         # A browser that knows the password sends it along, whoever has made the page.
         assert started.ask(SHUTDOWN, method="POST", **CREDENTIALS, **FOREIGN)[0] == 403
         assert started.ask("/", **CREDENTIALS)[0] == 200
+        assert is_well("celery-flower", started.port), "Compose asks it without a password"
 
 
 @pytest.mark.parametrize("asked_for", ["", "1"])
