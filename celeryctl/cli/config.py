@@ -40,12 +40,15 @@ def _rows(context: "Context") -> Iterator[dict[str, str | None]]:
 
 
 @app.command(cls=options.Command)
-def init() -> None:
+def init(
+    add: Annotated[bool, typer.Option("--add", help="Add to an existing .env what it lacks.")] = False,
+) -> None:
     """Write .env with fresh passwords and the card key. An existing .env is never overwritten."""
     from celeryctl.settings import Environment
-    from celeryctl.settings.dotenv import write_first
+    from celeryctl.settings.dotenv import add_missing, write_first
 
     environment = Environment.read()
-    names = ", ".join(write_first(environment))
-    told = f"Wrote {environment.env_file}, readable by you alone: {names}. Keep it out of git."
+    names = (add_missing if add else write_first)(environment)
+    wrote = f"Wrote {', '.join(names)}" if names else "Nothing is missing"
+    told = f"{wrote} in {environment.env_file}, readable by you alone. Keep it out of git."
     options.notices().print(told, soft_wrap=True)

@@ -117,7 +117,7 @@ def test_init_writes_fresh_passwords_a_key_and_no_url(capsys: Captured, project:
     assert app.run(["config", "init"]) == 0
     out, err = capsys.readouterr()
     written = values(project / ".env")
-    views = ("FLOWER_BASIC_AUTH", "GRAFANA_PASSWORD")
+    views = ("GRAFANA_PASSWORD", "FLOWER_BASIC_AUTH")
     assert list(written) == ["POSTGRES_PASSWORD", *LOGINS, *BROKER, *views, "CARD_ENCRYPTION_KEYS"]
     assert stat.S_IMODE((project / ".env").stat().st_mode) == 0o600
     assert len(set(written.values())) == 10
@@ -158,6 +158,42 @@ def test_init_never_overwrites(capsys: Captured, project: Path, there: str) -> N
     assert len(err.splitlines()) == 3
     assert not (project / "elsewhere").exists()
     assert there == "link" or path.read_text() == "A=1\n"
+
+
+def test_what_an_older_file_lacks_is_named_and_added_when_asked_for(capsys: Captured, project: Path) -> None:
+    path = project / ".env"
+    before = (
+        f"# mine\nPOSTGRES_PASSWORD=s3cret\nFLOWER_BASIC_AUTH=\nCARD_ENCRYPTION_KEYS={KEY}\nUSERS_URL=https://h/users"
+    )
+    path.write_text(before)
+    path.chmod(0o644)
+    assert app.run(["config", "init"]) == 1
+    err = capsys.readouterr().err
+    lacking = [*LOGINS, *BROKER, "FLOWER_BASIC_AUTH"]
+    assert f"; it lacks {', '.join(lacking)}\n" in err
+    assert err.endswith("  fix: celeryctl config init --add\n")
+    assert path.read_text() == before
+    assert app.run(["config", "init", "--add"]) == 0
+    err = capsys.readouterr().err
+    old, added = path.read_text()[: len(before)], path.read_text()[len(before) :]
+    assert old == before
+    assert [line.partition("=")[0] for line in added.splitlines()] == ["", *lacking]
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert not any(line.partition("=")[2] in err for line in added.splitlines()[1:])
+    after = path.read_text()
+    assert app.run(["config", "init", "--add"]) == 0
+    assert capsys.readouterr().err.startswith(f"Nothing is missing in {path}")
+    assert path.read_text() == after
+
+
+def test_add_writes_a_first_file_and_none_that_others_can_write(capsys: Captured, project: Path) -> None:
+    assert app.run(["config", "init", "--add", "-q"]) == 0
+    path, written = project / ".env", (project / ".env").read_text()
+    assert next(iter(values(path))) == "POSTGRES_PASSWORD"
+    path.chmod(0o666)
+    assert app.run(["config", "init", "--add"]) == 1
+    assert f"Error: nothing is added to {path}\n  why: it can be written by others" in capsys.readouterr().err
+    assert path.read_text() == written
 
 
 def test_init_refuses_a_key_that_others_can_read(capsys: Captured, project: Path) -> None:
