@@ -19,6 +19,7 @@ from conftest import named
 from psycopg2.extensions import parse_dsn
 
 from celeryctl.local import wheels
+from celeryctl.local.postgres import Postgres
 from celeryctl.storage import database as db
 from celeryctl.storage import schema
 
@@ -60,8 +61,6 @@ def test_each_login_does_what_its_program_does_and_no_more(empty: Roles, tmp_pat
     # As it was before there were roles: everything is the superuser's.
     db.configure(empty.administrator)
     schema.migrate([])
-    passwords = {"migrate": "mi'grate", "work": "wo%rk", "look": "lo\\ok"}
-    db_roles(empty, **passwords)
     passwords = {login: f"{login}-secret" for login in LOGINS}
     for _ in range(2):
         db_roles(empty, **passwords)
@@ -83,6 +82,18 @@ def test_a_password_that_was_changed_counts_the_next_time(empty: Roles) -> None:
     assert ask(url(empty, "work", "another"), "SELECT 1") == [(1,)]
     with pytest.raises(psycopg2.OperationalError, match="password authentication failed"):
         ask(url(empty, "work", "second"), "SELECT 1")
+
+
+def test_no_password_is_in_the_servers_log(server_home: Path) -> None:
+    server = Postgres(server_home)
+    server.ensure()
+    with roles(server.url("postgres"), server.url("logged")) as made:
+        for setting in ("log_statement = 'all'", "log_min_duration_statement = 0", "log_min_error_statement = 'error'"):
+            ask(made.administrator, f"ALTER DATABASE logged SET {setting}")
+        db_roles(made, migrate="migrate-secret", work="work-secret", look="look-secret")
+        log = server.log.read_text()
+    assert "GRANT CONNECT" in log, "it says what is done"
+    assert "-secret" not in log
 
 
 def test_it_waits_for_nobody_who_works(empty: Roles) -> None:
