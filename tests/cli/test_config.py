@@ -162,8 +162,8 @@ def test_init_never_overwrites(capsys: Captured, project: Path, there: str) -> N
 
 def test_what_an_older_file_lacks_is_named_and_added_when_asked_for(capsys: Captured, project: Path) -> None:
     path = project / ".env"
-    before = (
-        f"# mine\nPOSTGRES_PASSWORD=s3cret\nFLOWER_BASIC_AUTH=\nCARD_ENCRYPTION_KEYS={KEY}\nUSERS_URL=https://h/users"
+    before = "\n".join(
+        ["# mine", "POSTGRES_PASSWORD=s3cret", "FLOWER_BASIC_AUTH=", f"CARD_ENCRYPTION_KEYS={KEY}", "A=1"]
     )
     path.write_text(before)
     path.chmod(0o644)

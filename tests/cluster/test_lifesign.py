@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ from waiting import eventually
 from celeryctl.cluster import lifesign
 from celeryctl.errors import SettingsError
 
-from .kit import process, run, settings, worker
+from .kit import context, process, run, settings, worker
 
 pytestmark = pytest.mark.integration
 
@@ -35,6 +36,17 @@ def hold(*_, **__):
 """
 BETWEEN = "signals.worker_ready.connect(lambda sender, **_: sender.timer.call_repeatedly(0.1, hold), weak=False)"
 WITHIN = "signals.task_prerun.connect(hold)"
+# A program whose loop never turns, and whose servers answer unless the second file is there.
+WAITS = """
+import sys
+from pathlib import Path
+from celeryctl.cluster import lifesign
+lifesign.EVERY, lifesign.PATIENCE = 0.1, 1
+sign = lifesign.LifeSign(Path(sys.argv[1]), lambda: not Path(sys.argv[2]).exists())
+sign.watch()
+sign.start()
+sys.stdin.read()
+"""
 HELD_UP = 3  # seconds, thrice what is waited for
 
 
@@ -110,16 +122,46 @@ def test_a_worker_touches_it_without_its_broker_and_not_while_it_stands_still(
         eventually(lambda: healthy(file))
 
 
-@pytest.mark.slow
-def test_a_worker_that_waits_for_a_broker_that_stands_still_touches_it(
-    given: dict[str, str], broker: Broker, tmp_path: Path, file: Path, hold: Path
+def test_a_loop_that_waits_for_a_server_is_not_stuck(tmp_path: Path, file: Path) -> None:
+    away = tmp_path / "away"
+    away.touch()
+    with subprocess.Popen([sys.executable, "-P", "-c", WAITS, str(file), str(away)], stdin=subprocess.PIPE) as waits:
+        try:
+            eventually(file.exists)
+            pass_time()
+            assert_touched(file)
+            away.unlink()
+            eventually(lambda: time.time() - file.stat().st_mtime > HELD_UP)
+            away.touch()
+            assert_touched(file)
+        finally:
+            waits.kill()
+
+
+@pytest.mark.parametrize(("broker_is", "database_is"), [(True, True), (False, True), (True, False)])
+def test_servers_answer_when_both_do(
+    database_url: str, redis_url: str, tmp_path: Path, broker_is: bool, database_is: bool
 ) -> None:
-    (tmp_path / "held.py").write_text(HOLD.format(file=str(hold)))
+    nowhere = "postgresql://127.0.0.1:1/nowhere", "redis://127.0.0.1:1/0"
+    given = settings(database_url if database_is else nowhere[0], redis_url if broker_is else nowhere[1], tmp_path)
+    assert lifesign.servers_answer(context(given, tmp_path).settings) == (broker_is and database_is)
+
+
+@pytest.mark.slow
+def test_a_worker_that_ends_touches_it_until_its_batches_are_done(
+    given: dict[str, str], tmp_path: Path, file: Path, hold: Path
+) -> None:
+    (tmp_path / "held.py").write_text(HOLD.format(file=str(hold)) + WITHIN)
     with worker(tmp_path / "log", given, "--include", "held") as started:
-        broker.freeze()
+        hold.touch()
+        assert run(given, tmp_path, "fetch", "users", "--detach").returncode == 0
+        eventually(hold.read_text)
+        started.ask(signal.SIGTERM)
+        started.assert_says("Warm shutdown")
         pass_time()
         assert_touched(file)
-        started.kill()  # asked to end, it would say goodbye to the broker first
+        hold.unlink()
+        assert started.ended() == 0
 
 
 @pytest.mark.slow
