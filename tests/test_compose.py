@@ -18,6 +18,8 @@ from cluster.kit import sources
 from composed import ACL, PASSWORDS, SERVICE, USERS, answers, composed, environment, is_well, script, servers
 from redis.exceptions import NoPermissionError
 
+from celeryctl.local.routes import ROUTES
+
 ROOT = Path(__file__).parents[1]
 FILE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES: dict[str, dict[str, Any]] = FILE["services"]
@@ -253,6 +255,27 @@ def test_docker_compose_accepts_the_file_and_passes_settings_on(tmp_path: Path) 
     assert worker["FETCH_USERS_INTERVAL"] in (60, "60")
     assert worker["FETCH_ADDRESSES_INTERVAL"] is None
     assert services["celery-flower"]["environment"]["FLOWER_BASIC_AUTH"] == "admin:flower-secret"
+
+
+@pytest.mark.integration
+@pytest.mark.skipif(not shutil.which("docker-compose"), reason="docker-compose is not installed")
+def test_without_a_network_every_source_is_the_container_that_serves_them(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("\n".join(f"{name}={value}" for name, value in SECRETS.items()))
+    shutil.copy(ROOT / "docker-compose.yml", tmp_path)
+    # As a shell reads it, which is how it says that it is used.
+    read = ["sh", "-c", 'set -a; . "$1"; env', "sh", str(ROOT / "deploy/offline.env")]
+    told = subprocess.run(read, env={}, capture_output=True, text=True, check=True).stdout
+    given = dict(line.split("=", 1) for line in told.splitlines() if not line.startswith(("PWD=", "_=", "SHLVL=")))
+    shown = compose(tmp_path, "config", **given)
+    assert shown.returncode == 0, shown.stderr
+    worker = yaml.safe_load(shown.stdout)["services"]["celery-worker"]["environment"]
+    port = SERVICES["offline-api"]["command"][-1]
+    assert {name: worker[name] for name in ROUTES} == {
+        name: f"http://offline-api:{port}{route}" for name, route in ROUTES.items()
+    }
+    assert worker["ALLOW_PRIVATE_SOURCES"] in (1, "1")
+    # Made-up records and real ones never share a database.
+    assert (given["COMPOSE_PROFILES"], given["COMPOSE_PROJECT_NAME"]) == ("offline", "celeryctl-offline")
 
 
 @pytest.mark.integration
