@@ -3,8 +3,11 @@
 import json
 import logging
 import re
+import socket
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any, Literal, TextIO
 
@@ -77,18 +80,46 @@ def as_json(document: object, **how: Any) -> str:
     return CONTROL.sub(lambda found: found[0] if found[0] == "\n" else json.dumps(found[0])[1:-1], text)
 
 
+_FACTS: ContextVar[tuple[tuple[str, object], ...]] = ContextVar("facts", default=())
+
+
+@contextmanager
+def about(**facts: object) -> Iterator[None]:
+    """Every line that is logged in this block, also in a thread with a copy of its context, tells these facts."""
+    token = _FACTS.set((*_FACTS.get(), *facts.items()))
+    try:
+        yield
+    finally:
+        _FACTS.reset(token)
+
+
+def _fact(value: object) -> object:
+    """As JSON has it: a number where it is one, without what is to be masked."""
+    text = mask(str(value))
+    return value if isinstance(value, int | float) and text == str(value) else text
+
+
+def _word(value: object) -> str:
+    """As one word of a line of text; of ids as much as the commands show."""
+    text = str(_fact(value))
+    return text[:8] if re.fullmatch(UUID, text) else "_".join(one_line(text).split())
+
+
 class TextFormatter(logging.Formatter):
-    """``2026-01-31T12:00:00.000Z INFO    logger: message``; a traceback follows on lines of its own."""
+    """``2026-01-31T12:00:00.000Z INFO    logger: message fact=value``; a traceback follows on lines of its own."""
 
     def format(self, record: logging.LogRecord) -> str:
         # Masked before control characters are written out: they may stand between the digits of a number.
         message, *traceback = map(mask, [record.getMessage(), *_traceback(self, record)])
-        line = f"{_time(record)} {record.levelname:<7} {record.name}: {one_line(message)}"
+        facts = "".join(f" {name}={_word(value)}" for name, value in dict(_FACTS.get()).items())
+        line = f"{_time(record)} {record.levelname:<7} {record.name}: {one_line(message)}{facts}"
         return "\n".join([line, *map(steering_none, traceback)])
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object per line: time, level, logger, message and, where there is one, traceback."""
+    """One JSON object per line: time, level, logger, message, host, process, pid, what it is about, any traceback."""
+
+    host = socket.gethostname()
 
     def format(self, record: logging.LogRecord) -> str:
         document = {
@@ -96,6 +127,10 @@ class JsonFormatter(logging.Formatter):
             "level": record.levelname,
             "logger": record.name,
             "message": mask(record.getMessage()),
+            "host": self.host,
+            "process": record.processName,
+            "pid": record.process,
+            **{name: _fact(value) for name, value in _FACTS.get()},
         }
         for traceback in _traceback(self, record):
             document["traceback"] = mask(traceback)
@@ -159,7 +194,7 @@ class _Handler(logging.StreamHandler[TextIO]):
         super().emit(record)
 
 
-def configure(level: str, format: Format = "text") -> None:  # noqa: A002 - the setting's own word
+def configure(level: int | str, format: Format = "text") -> None:  # noqa: A002 - the setting's own word
     """Send the log lines of all libraries from this level on to stderr; a second call replaces the first."""
     root = logging.getLogger()
     for handler in [handler for handler in root.handlers if isinstance(handler, _Handler)]:

@@ -1,6 +1,8 @@
 import json
 import logging
+import os
 import re
+import socket
 import sys
 import time
 import traceback
@@ -164,7 +166,41 @@ def test_lines_can_be_json(capsys: pytest.CaptureFixture[str]) -> None:
     document = json.loads(written)
     assert written.count("\n") == 1
     assert document.pop("time").endswith("Z")
-    assert document == {"level": "WARNING", "logger": "a", "message": 'a "quoted"\npassword=**** **** é'}
+    assert document == {
+        "level": "WARNING",
+        "logger": "a",
+        "message": 'a "quoted"\npassword=**** **** é',
+        "host": socket.gethostname(),
+        "process": "MainProcess",
+        "pid": os.getpid(),
+    }
+
+
+ABOUT = {"batch": 17, "seconds": 0.031, "run": uuid.UUID(int=2**127), "task": f"a b\n{CARD_NUMBERS[0]}", "n": 10**15}
+
+
+def test_a_line_tells_what_it_is_about(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("INFO")
+    with logs.about(batch=16, attempt=1), logs.about(**ABOUT):
+        logging.getLogger("a").info("done")
+    logging.getLogger("a").info("nothing")
+    first, second = capsys.readouterr().err.splitlines()
+    told = "batch=17 attempt=1 seconds=0.031 run=80000000 task=a_b\\n**** n=****"
+    assert first.endswith(f" INFO    a: done {told}")
+    assert second.endswith(" INFO    a: nothing")
+
+
+def test_a_line_of_json_has_what_it_is_about_as_keys(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("INFO", "json")
+    with logs.about(**ABOUT):
+        logging.getLogger("a").info("done")
+    document = json.loads(capsys.readouterr().err)
+    assert {name: document[name] for name in ABOUT} == {
+        **ABOUT,
+        "run": str(ABOUT["run"]),
+        "task": "a b\n****",
+        "n": "****",
+    }
 
 
 def test_configuring_again_replaces_what_is_ours_and_nothing_else(

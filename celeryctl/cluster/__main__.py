@@ -16,8 +16,13 @@ def main() -> int:
     """Parse and run; Celery itself says how it ended."""
     # Before anything is loaded that opens connections: a pool of greenlets needs others.
     maybe_patch_concurrency()
-    import_module(sys.argv[sys.argv.index("-A") + 1])
+    app = import_module(sys.argv[sys.argv.index("-A") + 1]).app
     from celery.bin.celery import main as celery
+
+    from celeryctl.cluster import lines
+
+    # Celery does it later, for what it then says, and Flower not at all.
+    lines.configure(app.context.settings)
 
     _detach_as_this()
     return celery()  # type: ignore[no-any-return]

@@ -10,6 +10,7 @@ from typing import Any
 import psycopg2
 from celery.beat import Scheduler
 
+from celeryctl import logs
 from celeryctl.cluster.publish import announce
 from celeryctl.cluster.signals import reconcile_once
 from celeryctl.errors import CeleryctlError, UnreachableError
@@ -93,7 +94,8 @@ class LedgerScheduler(Scheduler):  # type: ignore[misc]
             return (due - now).total_seconds()
         opened = self.app.pipeline.open(Order(dataset=name, trigger="schedule", slot=due))
         if opened and not opened.joined:
-            logger.info("%s: run %s opened", name, opened.run.id)
+            with logs.about(dataset=name, run=opened.run.id):
+                logger.info("run opened")
         announce(self.app, opened.batches if opened else ())
         self._said.pop(name, None)
         return every.total_seconds()

@@ -37,13 +37,15 @@ def become_worker(arguments: Sequence[str], context: Context, tell: Callable[[st
     if port := context.settings.metrics_port:
         # Here, because with --detach nobody would read what the worker itself says of a port that is taken.
         listen(context.settings.metrics_host, port, CollectorRegistry()).server_close()
-    _become("worker", [*QUIET, *_log_level(arguments, context.settings), *arguments])
+    options = [*QUIET, *_log_level(arguments, context.settings), *arguments]
+    _become("worker", options, banner=context.settings.log_format == "text")
 
 
 def become_beat(arguments: Sequence[str], context: Context, tell: Callable[[str], None]) -> NoReturn:
     """Become `celery beat`, whose memory is the database: no schedule file, no pid file."""
     _ready("beat", context, tell)
-    _become("beat", [*_log_level(arguments, context.settings), *arguments])
+    options = [*_log_level(arguments, context.settings), *arguments]
+    _become("beat", options, banner=context.settings.log_format == "text")
 
 
 def become_flower(arguments: Sequence[str], context: Context, tell: Callable[[str], None]) -> NoReturn:
@@ -61,7 +63,8 @@ def become_flower(arguments: Sequence[str], context: Context, tell: Callable[[st
         tell("FLOWER_UNAUTHENTICATED_API is ignored: any web page could then stop workers; set FLOWER_BASIC_AUTH")
     # Flower would run a flowerconfig.py of this folder, whoever has put it there.
     conf = [] if os.environ.get("FLOWER_CONF") else [f"--conf={os.devnull}"]
-    where = [f"--address={settings.flower_host}", f"--port={settings.flower_port}"]
+    # No logging of Tornado's: it would set a level of its own.
+    where = [f"--address={settings.flower_host}", f"--port={settings.flower_port}", "--logging=none"]
     _remember(settings.home, tell)
     os.environ.setdefault("FLOWER_TASKS_COLUMNS", COLUMNS)
     _become("flower", [*where, *conf, *arguments], app="celeryctl.cluster.viewer")
@@ -102,9 +105,11 @@ def _log_level(arguments: Sequence[str], settings: Settings) -> list[str]:
     return [] if given else [f"--loglevel={settings.log_level}"]
 
 
-def _become(program: str, arguments: Sequence[str], *, app: str = "celeryctl.celery") -> NoReturn:
+def _become(program: str, arguments: Sequence[str], *, app: str = "celeryctl.celery", banner: bool = True) -> NoReturn:
+    """Without ``banner`` nothing is said but lines of the log."""
     # -P: `python -m` would put this folder first on sys.path, and what lies there may be anybody's.
-    command = [sys.executable, "-P", "-m", "celeryctl.cluster", "-A", app, program, *arguments]
+    quiet = [] if banner else ["--quiet"]
+    command = [sys.executable, "-P", "-m", "celeryctl.cluster", "-A", app, *quiet, program, *arguments]
     # The same for when Celery starts the worker anew upon SIGHUP: it knows the words behind -P -m only.
     os.environ["PYTHONSAFEPATH"] = "1"
     os.execv(sys.executable, command)  # noqa: S606 - becoming Celery is the purpose

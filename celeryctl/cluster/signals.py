@@ -10,8 +10,7 @@ import psutil
 from celery import signals
 from celery.worker import state
 
-from celeryctl import logs
-from celeryctl.cluster import orphans
+from celeryctl.cluster import lines, orphans
 from celeryctl.cluster.pool import PoolWatch
 from celeryctl.cluster.publish import publish
 from celeryctl.cluster.queues import depth
@@ -34,10 +33,8 @@ def connect(app: "App") -> None:
     settings = app.context.settings
     pulse = Pulse(app)
 
-    def log(**_: Any) -> None:
-        logs.configure(settings.log_level, settings.log_format)
-        # A data set's own code may print its records.
-        logs.mask_streams()
+    def log(loglevel: int | None = None, **_: Any) -> None:
+        lines.configure(settings, loglevel)
 
     def begin(sender: Any, **_: Any) -> None:
         if settings.metrics_port:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from celeryctl import logs
 from celeryctl.cluster.publish import announce
 from celeryctl.errors import CeleryctlError, UnreachableError
 from celeryctl.storage import batches
@@ -34,13 +35,13 @@ def register(app: "App") -> None:
     """Give the app its tasks, and no other app of this process: they work with this one's database and keys."""
     app.task(name=BATCH, shared=False, bind=True)(_batch(app))
     for dataset in app.context.datasets:
-        app.task(name=name_of(dataset), shared=False, **PATIENCE)(_fetch(app, dataset))
+        app.task(name=name_of(dataset), shared=False, bind=True, **PATIENCE)(_fetch(app, dataset))
 
 
 def _batch(app: "App"):  # type: ignore[no-untyped-def]
     def batch(task: Any, batch_id: int) -> None:
         """Do a batch, unless it is done already or in somebody else's hands: a message may come late or twice."""
-        with _discreet(f"batch {batch_id}"):
+        with logs.about(task=task.request.id), _discreet(f"batch {batch_id}"):
             try:
                 claim = batches.claim(batch_id, holder=task.request.hostname, task_id=task.request.id)
                 following = app.pipeline.work(claim) if claim else []
@@ -48,20 +49,23 @@ def _batch(app: "App"):  # type: ignore[no-untyped-def]
                 # Nothing was written. The batch is announced again when its lease is over.
                 logger.error("batch %s: %s", batch_id, exc)  # noqa: TRY400 - its reason says it all
                 return
-        announce(app, following)
+            announce(app, following)
 
     return batch
 
 
 def _fetch(app: "App", dataset: str):  # type: ignore[no-untyped-def]
-    def fetch(*, refresh: bool = False, limit: int | None = None) -> None:
+    def fetch(task: Any, *, refresh: bool = False, limit: int | None = None) -> None:
         """Open a run of the data set, or join the one that is under way. ``limit`` counts records, from 1 on."""
         if limit is not None and (type(limit) is not int or not 1 <= limit < 2**63):
             logger.error("%s is not fetched: a limit is a whole number from 1 on", dataset)
             return
-        with _discreet(f"a fetch of {dataset}"):
+        with logs.about(task=task.request.id, dataset=dataset), _discreet(f"a fetch of {dataset}"):
             opened = app.pipeline.open(Order(dataset=dataset, trigger="task", refresh=refresh, limit=limit))
-        announce(app, opened.batches if opened else ())
+            if opened:
+                with logs.about(run=opened.run.id):
+                    logger.info("run joined" if opened.joined else "run opened")
+            announce(app, opened.batches if opened else ())
 
     return fetch
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from celeryctl import http
 from celeryctl.dataset import Dataset, Datasets
 from celeryctl.errors import CeleryctlError, RefusedError, SourceUnreachableError, UnreachableError
+from celeryctl.pipeline import journal
 from celeryctl.pipeline.code import code_of
 from celeryctl.pipeline.fetch import assign, chunks, fetch_users
 from celeryctl.pipeline.lanes import Lanes
@@ -77,8 +78,12 @@ class Pipeline:
         """Open or join a run; see `runs.open_run`."""
         return runs.open_run(order, self.works)
 
-    def work(self, claim: batches.Claim) -> list[int]:
-        """Do one claimed batch to its end. Returns the batches to announce next."""
+    def work(self, claim: batches.Claim, *, failures: int = logging.WARNING) -> list[int]:
+        """Do one claimed batch to its end. Returns the batches to announce next. Logs ``failures`` at that level."""
+        with journal.about(claim):
+            return self._work(claim, failures)
+
+    def _work(self, claim: batches.Claim, failures: int) -> list[int]:
         if claim.attempts > SPLIT_AFTER and (pieces := self._break_up(claim)) is not None:
             return pieces
         meter = http.Meter()
@@ -86,39 +91,42 @@ class Pipeline:
             return self._do(claim, meter)
         except LostError:
             return []
-        except RefusedError:
+        except RefusedError as exc:
             # One of its rows is not to the database's taste: it is found by splitting.
+            logger.log(failures, "batch is tried again: %s", exc)
             batches.put_back(claim, counted=True)
             return [claim.id]
         except SourceUnreachableError as exc:
-            return self._give_up(claim, meter, exc)
+            return self._give_up(claim, meter, exc, failures)
         except UnreachableError:
             with suppress(UnreachableError):
                 batches.put_back(claim, counted=False)
             raise
         except CeleryctlError as exc:
-            return self._give_up(claim, meter, exc)
+            return self._give_up(claim, meter, exc, failures)
 
     def _do(self, claim: batches.Claim, meter: http.Meter) -> list[int]:
-        dataset = self.datasets[claim.run.dataset]
+        dataset, began = self.datasets[claim.run.dataset], monotonic()
         with Lease(claim) as lease:
             outcome = self._complete(self.fetch(dataset, claim, lease, meter), meter)
             lease.check()
-            return batches.finish(claim, outcome, self.works, self.keyring) or []
+            following = batches.finish(claim, outcome, self.works, self.keyring) or []
+        journal.finished(outcome, monotonic() - began)
+        return following
 
     def _complete(self, outcome: batches.Outcome, meter: http.Meter) -> batches.Outcome:
         limited = [replace(missed, most_attempts=self.settings.max_attempts) for missed in outcome.missed]
         return replace(outcome, missed=limited, requests=meter.requests, retries=meter.retries)
 
-    def _give_up(self, claim: batches.Claim, meter: http.Meter, error: CeleryctlError) -> list[int]:
-        # For the log of a worker; a command tells its user itself.
-        logger.info("%s: batch %s is given up: %s", claim.run.dataset, claim.id, error)
+    def _give_up(self, claim: batches.Claim, meter: http.Meter, error: CeleryctlError, level: int) -> list[int]:
+        logger.log(level, "batch is given up: %s", error)
         return batches.fail(claim, self.works, batches.Outcome(requests=meter.requests, retries=meter.retries), error)
 
     def _break_up(self, claim: batches.Claim) -> list[int] | None:
         """Split a batch whose holders died; park what stands alone. None: try once more as it is."""
         splittable = claim.run.bound is not None or not self.works[claim.run.dataset].listing
         if splittable and claim.hi > claim.lo:
+            logger.warning("batch is split: it was not done in %d attempts", claim.attempts - 1)
             return batches.split(claim)
         if claim.attempts <= self.settings.max_attempts:
             return None
@@ -128,6 +136,7 @@ class Pipeline:
             "failed",
             (f"not done after {claim.attempts - 1} attempts: its worker died, or the database refused it",),
         )
+        logger.warning("batch is given up: %s", parked.reasons[0])
         lost = batches.Outcome(missed=[parked], ended=not splittable)
         return batches.finish(claim, lost, self.works, self.keyring)
 
@@ -136,7 +145,7 @@ class Pipeline:
         while True:
             claim = batches.claim_next(run_id, holder=f"{os.getpid()}@{socket.gethostname()}")
             if claim:
-                self.work(claim)
+                self.work(claim, failures=logging.INFO)  # whoever asked is told by the run itself
             run = current(run_id)
             progress(run)
             if run.status != "running":

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from functools import cached_property
 from itertools import chain
 from typing import TypeVar
@@ -28,8 +29,11 @@ class Lanes:
         if source not in self._latency:
             first = [function(one) for one in [next(todo, None)] if one is not None]
             self.learn(source, meter)
-        slow = self._latency.get(source, 0.0) >= SLOW
-        return chain(first, (self._threads.map if slow else map)(function, todo))
+        if self._latency.get(source, 0.0) < SLOW:
+            return chain(first, map(function, todo))
+        # Their log lines are about the same batch. A copy each: no two threads can be in one context.
+        context = copy_context()
+        return chain(first, self._threads.map(lambda one: context.copy().run(function, one), todo))
 
     def learn(self, source: str, meter: Meter) -> None:
         """Note how fast the source answered the requests that this meter has seen."""

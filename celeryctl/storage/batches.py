@@ -51,7 +51,8 @@ class Outcome:
 
     For a listing: ``bound`` is its last page where known, ``ended`` says that this batch held it, ``position`` is where
     the next batch goes on, ``page_size`` what the source really gives, ``expected`` how many records there are;
-    ``reading`` is what its pages held, by which they are known when they come again.
+    ``reading`` is what its pages held, by which they are known when they come again. ``written`` is what storing it
+    came to, once it is finished.
     """
 
     rows: Rows | None = None
@@ -65,6 +66,7 @@ class Outcome:
     expected: int | None = None
     known: int = 0
     reading: readings.Reading | None = None
+    written: Written | None = None
 
 
 def claim(batch_id: int, *, holder: str | None = None, task_id: str | None = None) -> Claim | None:
@@ -101,7 +103,7 @@ def finish(claimed: Claim, outcome: Outcome, works: Works, keyring: Keyring) -> 
         work = works[claimed.run.dataset]
         if outcome.missed and not work.listing:
             _hold_users(outcome)
-        written = _store(claimed, outcome, keyring)
+        written = outcome.written = _store(claimed, outcome, keyring)
         if outcome.rows:
             clear(work, outcome.rows)
         record(work, outcome.missed)

@@ -243,12 +243,12 @@ def test_beat_survives_a_database_and_a_broker_that_go_away(
         broker.stop()
         others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'celeryctl'"
         others += " AND datname = current_database() AND pid <> pg_backend_pid()"
-        beat.assert_says("users: run")
+        beat.assert_says("run opened dataset=users")
         rows(others)
         beat.assert_says("beat waits: the database does not answer")
         beat.assert_says("beat active", times=2)
         end_runs("5 s")
-        beat.assert_says("users: run", times=2)
+        beat.assert_says("run opened dataset=users", times=2)
         assert beat.end() == 0
 
 

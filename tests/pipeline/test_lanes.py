@@ -1,9 +1,11 @@
 """Several requests at a time where the source is slow, one after the other where it is not."""
 
+import logging
 import threading
 
 import pytest
 
+from celeryctl import logs
 from celeryctl.http import Meter
 from celeryctl.pipeline.lanes import SLOW, Lanes
 
@@ -68,3 +70,16 @@ def test_one_quick_answer_among_slow_ones_changes_nothing() -> None:
 
 def test_nothing_to_ask_is_nothing_asked() -> None:
     assert list(Lanes(3).run("users", Meter(), lambda number: number, [])) == []
+
+
+def test_a_line_that_is_logged_in_one_of_several_threads_is_about_the_same_batch() -> None:
+    record = logging.makeLogRecord({"msg": "GET"})
+    lanes, slow = Lanes(2), Recorder(2 * SLOW, together=2)
+
+    def ask(number: int) -> str:
+        slow.ask(number)
+        return logs.TextFormatter().format(record).partition(": ")[2]
+
+    with logs.about(batch=7):
+        told = list(lanes.run("users", slow.meter, ask, range(5)))
+    assert (slow.most, set(told)) == (2, {"GET batch=7"})

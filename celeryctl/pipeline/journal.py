@@ -1,0 +1,28 @@
+"""What the log says of a batch: one line when it is finished, at INFO, or when it fails, with its reason."""
+
+import logging
+from contextlib import AbstractContextManager
+
+from celeryctl import logs
+from celeryctl.storage.batches import Claim, Outcome
+
+logger = logging.getLogger(__name__)
+
+
+def about(claim: Claim) -> AbstractContextManager[None]:
+    """Whatever is logged in this block is about this batch."""
+    run = claim.run
+    return logs.about(run=run.id, dataset=run.dataset, batch=claim.id, attempt=claim.attempts)
+
+
+def finished(outcome: Outcome, seconds: float) -> None:
+    """It is stored. ``seconds`` is how long that took, its requests included."""
+    written = outcome.written
+    if written is None:
+        logger.debug("batch went to somebody else")
+        return
+    absent = sum(missed.outcome == "none" for missed in outcome.missed)
+    counts = {"created": written.created, "updated": written.updated, "unchanged": written.unchanged}
+    counts |= {"rejected": len(outcome.missed) - absent, "absent": absent, "requests": outcome.requests}
+    with logs.about(**counts, seconds=round(seconds, 3)):
+        logger.info("batch finished")

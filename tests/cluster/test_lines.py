@@ -1,0 +1,101 @@
+"""What a worker and beat log: lines of one form, and one for every batch."""
+
+import json
+import re
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from waiting import eventually
+
+from celeryctl.cluster.app import create_app
+from celeryctl.cluster.beat import TICK
+from celeryctl.logs import Format
+
+from .kit import NOWHERE, Process, context, process, rows, settings, sources, value, worker
+
+pytestmark = pytest.mark.integration
+
+LINE = re.compile(r"(\S+Z) (\w+) +([\w.]+): (.*?)((?: \w+=\S+)*)")
+ENDED = "SELECT count(*) FROM runs WHERE status <> 'running'"
+LAST = "SELECT last_value FROM batches_id_seq"
+FACTS = ("created", "updated", "unchanged", "rejected", "absent", "requests")
+
+
+def read(started: Process, form: Format) -> list[dict[str, Any]]:
+    """Its lines as documents. As JSON there may be no other line."""
+    lines = [line for line in started.text.splitlines() if form == "json" or LINE.fullmatch(line)]
+    return [json.loads(line) if form == "json" else parsed(line) for line in lines]
+
+
+def parsed(line: str) -> dict[str, Any]:
+    found = LINE.fullmatch(line)
+    assert found
+    facts = {name: whole(word) for name, word in (fact.split("=") for fact in found[5].split())}
+    return {"time": found[1], "level": found[2], "logger": found[3], "message": found[4], **facts}
+
+
+def whole(word: str) -> object:
+    return int(word) if word.isdigit() and len(word) < 8 else word
+
+
+def strike(started: Process) -> None:
+    """Kill one of its pool's processes; another takes its place."""
+    (first, *_) = psutil.Process(started.pid).children()
+    first.kill()
+    eventually(lambda: len([one for one in psutil.Process(started.pid).children() if one.pid != first.pid]) == 2)
+
+
+@pytest.mark.parametrize(("form", "options"), [("json", ()), ("text", ("--pool=threads",))])
+def test_every_batch_is_one_line_that_tells_whose_it_is_and_what_came_of_it(
+    form: Format, options: tuple[str, ...], database_url: str, redis_url: str, tmp_path: Path
+) -> None:
+    before = value("SELECT nextval('batches_id_seq')")
+    with ExitStack() as stack:
+        api = stack.enter_context(sources(40))
+        variables = settings(database_url, redis_url, tmp_path, api=api, LOG_FORMAT=form, BATCH_SIZE="10")
+        variables["CREDIT_CARDS_URL"] = f"{NOWHERE}/cards"
+        one = stack.enter_context(worker(tmp_path / "worker.log", variables, *options))
+        app = stack.enter_context(create_app(context(variables, tmp_path)))
+        if not options:
+            strike(one)
+        for count, dataset in enumerate(("users", "addresses", "credit_cards"), 1):
+            app.send_task(f"celeryctl.fetch.{dataset}")
+            eventually(lambda count=count: value(ENDED) == count)  # type: ignore[misc]
+        assert one.end() == 0
+    lines = [line for line in read(one, form) if "batch" in line]
+    assert sorted(line["batch"] for line in lines) == list(range(before + 1, value(LAST) + 1))
+    assert {(line["message"], line["level"]) for line in lines if line["dataset"] != "credit_cards"} == {
+        ("batch finished", "INFO")
+    }
+    failed = [line for line in lines if line["dataset"] == "credit_cards"]
+    assert {(line["level"], line["message"][:19]) for line in failed} == {("WARNING", "batch is given up: ")}
+    runs = rows("SELECT id::text, dataset, created, updated, unchanged, rejected, absent, requests FROM runs")
+    for run, dataset, *counts in runs:
+        of_it = [line for line in lines if run.startswith(line["run"])]
+        assert {line["dataset"] for line in of_it} == {dataset}
+        if dataset != "credit_cards":
+            assert [sum(line[name] for line in of_it) for name in FACTS] == counts
+    assert all(line["attempt"] == 1 and line["task"] for line in lines)
+    assert not [line for line in read(one, form) if "Task celeryctl" in line["message"]]
+    if form == "json":
+        assert {line["pid"] for line in lines} <= {line["pid"] for line in read(one, form)} - {one.pid}
+        assert all(isinstance(line["seconds"], float) for line in lines if line["message"] == "batch finished")
+
+
+def test_beat_tells_of_every_run_that_it_opens_and_of_nothing_else(
+    database_url: str, redis_url: str, tmp_path: Path
+) -> None:
+    variables = settings(database_url, redis_url, tmp_path, LOG_FORMAT="json")
+    with process(["celeryctl", "beat"], tmp_path / "beat.log", variables) as beat:
+        beat.assert_says("run opened", times=3)
+        ticks = "SELECT extract(epoch FROM max(seen_at) - min(started_at)) FROM beats, runs"
+        eventually(lambda: value(ticks) > 2 * TICK)
+        assert beat.end() == 0
+    lines = read(beat, "json")
+    opened = {(line["run"], line["dataset"]) for line in lines if line["message"] == "run opened"}
+    assert opened == set(rows("SELECT id::text, dataset FROM runs"))
+    others = [line["message"] for line in lines if line["message"] != "run opened" and line["level"] == "INFO"]
+    assert others == ["beat: Starting...", "beat active: opens the runs that are due"]
