@@ -6,7 +6,8 @@ from urllib.parse import urlsplit
 
 from celeryctl.checks.check import Check, Result
 from celeryctl.checks.patient import Patient
-from celeryctl.cluster.queues import address, broker, lets_anybody_in
+from celeryctl.cluster.queues import WHO, address, broker, lets_anybody_in, rights_of
+from celeryctl.logs import one_line
 from celeryctl.settings import masked
 
 OLDEST = 7  # the first Redis that we support; Valkey says what it is compatible with
@@ -22,6 +23,7 @@ def checks(patient: Patient) -> list[Check]:
         Check(name="Redis version", section="Broker", run=lambda: _version(patient), needs=("broker",)),
         Check(name="memory policy", section="Broker", run=lambda: _memory(patient), needs=("broker",)),
         Check(name="broker password", section="Broker", run=lambda: _password(patient), needs=("broker",)),
+        Check(name="broker rights", section="Broker", run=lambda: _rights(patient), needs=("broker",)),
     ]  # fmt: skip
 
 
@@ -70,6 +72,16 @@ def _password(patient: Patient) -> Result:
     told = f"it lets publish who has no password, {'from this machine' if local else 'from the network'}"
     fix = f"{CLI} CONFIG SET requirepass <password>    (then put it into REDIS_URL)"
     return Result("warning" if local else "failed", told, fix)
+
+
+def _rights(patient: Patient) -> Result:
+    """Of a user that may only read nothing more is expected, unless its name says so."""
+    found = rights_of(patient.context.settings)
+    lacking = [*found.needed, *found.further]
+    if not lacking:
+        return Result("ok", f"user {one_line(found.user)} may do what {found.program} does")
+    why = f"user {one_line(found.user)} lacks for what {found.program} does: {', '.join(dict.fromkeys(lacking))}"
+    return Result("failed" if found.needed else "warning", why, WHO)
 
 
 def _is_loopback(host: str) -> bool:

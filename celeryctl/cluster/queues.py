@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import redis
@@ -109,3 +110,23 @@ def check(settings: Settings, program: rights.Program | None = None, *, unless: 
             why=f"the broker refuses it {', '.join(lacking)}",
             fix=WHO,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Rights:
+    """What the broker's ``user`` lacks for its ``program``: to start at all, and besides."""
+
+    user: str
+    program: rights.Program
+    needed: list[str]
+    further: list[str]
+
+
+def rights_of(settings: Settings) -> Rights:
+    """Raises BrokerUnreachableError, BrokerRefusedError."""
+    url = address(settings)
+    database, user = _database(url), str(parse_url(url).get("username") or "default")  # type: ignore[no-untyped-call]
+    with broker(url) as client:
+        program = rights.program_of(client, user)
+        lacking = [rights.refused(client, of(program, database)) for of in (rights.needed, rights.further)]
+    return Rights(user, program, *lacking)

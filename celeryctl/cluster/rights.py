@@ -9,6 +9,7 @@ from redis.exceptions import NoPermissionError, ResponseError
 Program = Literal["worker", "beat", "stats"]
 Command = tuple[str, ...]
 TRANSACTION = "MULTI"
+USERS: Mapping[str, Program] = {"worker": "worker", "beat": "beat", "viewer": "stats"}  # as deploy/redis.acl has them
 
 
 def publishing(database: int) -> tuple[Command, ...]:
@@ -43,6 +44,30 @@ def needed(program: Program, database: int) -> tuple[Command, ...]:
     return of[program]
 
 
+def further(program: Program, database: int) -> tuple[Command, ...]:
+    """What it says besides: without that it starts, and lacks something later."""
+    sweep = "ZMSCORE unacked_index tag", "ZREM unacked_index tag", "HDEL unacked tag"
+    reading = "LLEN celery", "LRANGE celery 0 0", "HLEN unacked", "HSCAN unacked 0", "TIME", "INFO"
+    of: Mapping[Program, tuple[str, ...]] = {
+        "worker": (
+            *("RPUSH celery tag", "HGET unacked tag", "ZRANGE unacked_index 0 0", *sweep),
+            *("GET unacked_mutex", "DEL unacked_mutex", "SMEMBERS _kombu.binding.celery"),
+            *("LINDEX LIMITS:celeryctl/x 0", "SET LIMITS:celeryctl/pause/x 1", f"PSUBSCRIBE /{database}.celery.pidbox"),
+        ),
+        "beat": (*sweep, "GET LIMITS:celeryctl/pause/x"),
+        "stats": (),
+    }
+    return tuple(tuple(command.split()) for command in (*of[program], *reading, f"PSUBSCRIBE /{database}.celeryev/*"))
+
+
+def program_of(client: "redis.Redis", user: str) -> Program:
+    """Whose user it is: by its name, else by what it may begin with."""
+    if user in USERS:
+        return USERS[user]
+    lacking = refused(client, (("BRPOP", "celery", "1"), ("LPUSH", "celery", "")))
+    return "stats" if len(lacking) == 2 else "beat" if lacking == ["BRPOP celery"] else "worker"
+
+
 def refused(client: "redis.Redis", commands: Sequence[Command]) -> list[str]:
     """Those that the broker would not let this user do: the command, and on what.
 
@@ -75,4 +100,4 @@ def _is_permitted(connection: Any, command: Command) -> bool:
 
 
 def _told(command: Command) -> str:
-    return f"{command[0]} {command[3] if command[0] == 'EVALSHA' else command[1]}"
+    return " ".join((command[0], *(command[3:] if command[0] == "EVALSHA" else command[1:2])))

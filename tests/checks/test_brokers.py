@@ -50,7 +50,8 @@ def listens(port: int) -> bool:
             return False
 
 
-@pytest.mark.parametrize("name", ["broker", "Redis version", "memory policy", "broker password", "broker's clock"])
+@pytest.mark.parametrize("name", ["broker", "Redis version", "memory policy", "broker password", "broker rights",
+                                  "broker's clock"])  # fmt: skip
 def test_a_broker_as_up_starts_it_is_well(named: str, name: str) -> None:
     found = look(name)
     assert found.state == "ok", found
@@ -107,6 +108,16 @@ def test_a_password_in_the_url_alone_does_not_help(monkeypatch: pytest.MonkeyPat
         monkeypatch.setenv("REDIS_URL", url.replace("//", "//strict:s3cret@"))
         assert look("broker").state == "ok"
         assert look("broker password").state == "warning"
+
+
+@pytest.mark.parametrize(("rule", "state"), [("-brpop", "failed"), ("-time", "warning"), ("+time", "ok")])
+def test_what_the_brokers_user_lacks_is_told(rule: str, state: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with server(f"user worker on >s3cret ~* &* +@all {rule}") as url:
+        monkeypatch.setenv("REDIS_URL", url.replace("//", "//worker:s3cret@"))
+        found = look("broker rights")
+    assert (found.state, "deploy/redis.acl" in found.fix) == (state, state != "ok")
+    assert rule[1:].upper() in found.why or state == "ok"
+    assert "s3cret" not in str(found)
 
 
 @pytest.mark.parametrize(("host", "loopback"), [("localhost", True), ("127.0.0.9", True), ("::1", True),

@@ -46,10 +46,41 @@ def test_what_a_user_lacks_is_named(broker: Composed, user: str, program: rights
         assert rights.refused(client, rights.needed(program, 0)) == lacking
 
 
+@pytest.mark.parametrize(("user", "program"), [*rights.USERS.items(), ("admin", "worker")])
+def test_doctor_finds_nothing_that_a_user_of_the_file_lacks(
+    broker: Composed, user: str, program: str, tmp_path: Path
+) -> None:
+    one = context(settings(NO_DATABASE, broker.url(user), tmp_path), tmp_path)
+    assert queues.rights_of(one.settings) == queues.Rights(user, program, [], [])
+
+
+@pytest.mark.parametrize(
+    ("user", "rules", "told"),
+    [
+        ("worker", "-zadd", queues.Rights("worker", "worker", ["ZADD unacked_index"], [])),
+        ("worker", "-time -info", queues.Rights("worker", "worker", [], ["TIME", "INFO"])),
+        ("beat", "-lpush", queues.Rights("beat", "beat", ["LPUSH celery"], [])),
+        ("viewer", "-hlen", queues.Rights("viewer", "stats", ["HLEN unacked"], ["HLEN unacked"])),
+        ("mine", "reset on >mine-secret ~* &* +@all -brpop", queues.Rights("mine", "beat", [], [])),
+        ("mine", "reset on >mine-secret %R~* &* +@all", queues.Rights("mine", "stats", [], [])),
+        ("mine", "reset on >mine-secret ~* resetchannels +@all", queues.Rights(
+            "mine", "worker", ["PUBLISH /0.celeryev/worker.heartbeat"],
+            ["PSUBSCRIBE /0.celery.pidbox", "PSUBSCRIBE /0.celeryev/*"])),
+    ],
+)  # fmt: skip
+def test_doctor_names_what_a_user_lacks_for_what_it_does(
+    user: str, rules: str, told: queues.Rights, tmp_path: Path
+) -> None:
+    with composed() as one, closing(redis.Redis.from_url(one.url("admin"))) as admin:
+        admin.execute_command("ACL", "SETUSER", user, *rules.split())
+        assert queues.rights_of(context(settings(NO_DATABASE, one.url(user), tmp_path), tmp_path).settings) == told
+
+
 def test_finding_out_what_a_user_may_do_does_nothing(broker: Composed) -> None:
     with closing(redis.Redis.from_url(broker.url("admin"))) as admin:
         programs: tuple[rights.Program, ...] = ("worker", "beat", "stats")
-        assert rights.refused(admin, [one for program in programs for one in rights.needed(program, 0)]) == []
+        for program in programs:
+            assert rights.refused(admin, (*rights.needed(program, 0), *rights.further(program, 0))) == []
         assert admin.keys("*") == []
         assert admin.ping()
 
