@@ -110,7 +110,7 @@ class TextFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         # Masked before control characters are written out: they may stand between the digits of a number.
-        message, *traceback = map(mask, [record.getMessage(), *_traceback(self, record)])
+        message, *traceback = map(mask, [record.getMessage().rstrip(), *_traceback(self, record)])
         facts = "".join(f" {name}={_word(value)}" for name, value in dict(_FACTS.get()).items())
         line = f"{_time(record)} {record.levelname:<7} {record.name}: {one_line(message)}{facts}"
         return "\n".join([line, *map(steering_none, traceback)])
@@ -126,7 +126,7 @@ class JsonFormatter(logging.Formatter):
             "time": _time(record),
             "level": record.levelname,
             "logger": record.name,
-            "message": mask(record.getMessage()),
+            "message": mask(record.getMessage().rstrip()),
             "host": self.host,
             "process": record.processName,
             "pid": record.process,

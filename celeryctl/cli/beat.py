@@ -9,4 +9,4 @@ def command(arguments: Sequence[str]) -> None:
     """Become Celery's beat. Of several beats one is active, the others stand by."""
     from celeryctl.cluster.programs import become_beat
 
-    become_beat(arguments, options.context(), options.notices().print)
+    become_beat(arguments, options.context())

@@ -9,4 +9,4 @@ def command(arguments: Sequence[str]) -> None:
     """Become Celery's worker. Celery's options pass through: `celeryctl worker -c 4 -l debug -Q a`."""
     from celeryctl.cluster.programs import become_worker
 
-    become_worker(arguments, options.context(), options.notices().print)
+    become_worker(arguments, options.context())

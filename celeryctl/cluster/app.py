@@ -29,7 +29,10 @@ CONFIGURATION: dict[str, Any] = {
     "task_track_started": True,
     "worker_send_task_events": True,
     "worker_prefetch_multiplier": 1,
+    # KiB, three times what work takes: 101 MiB at most in 360 batches of 10,000, 159 MiB with answers of 16 MiB.
+    "worker_max_memory_per_child": 300 * 1024,
     "worker_hijack_root_logger": False,
+    "worker_enable_prefetch_count_reduction": False,  # Redis has none; it is only told of
     "worker_soft_shutdown_timeout": GRACE,
     "worker_cancel_long_running_tasks_on_connection_loss": False,
     "broker_connection_retry_on_startup": True,

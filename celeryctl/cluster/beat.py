@@ -12,7 +12,7 @@ from celery.beat import Scheduler
 
 from celeryctl import logs
 from celeryctl.cluster.publish import announce
-from celeryctl.cluster.signals import reconcile_once
+from celeryctl.cluster.signals import reconcile
 from celeryctl.errors import CeleryctlError, UnreachableError
 from celeryctl.pipeline.schedule import next_due
 from celeryctl.storage import coverage, heartbeat, pause
@@ -53,7 +53,7 @@ class LedgerScheduler(Scheduler):  # type: ignore[misc]
             heartbeat.ticked(self._connection, name=self._name, active=leads)
             if leads:
                 self._say("active: opens the runs that are due")
-                reconcile_once(self.app)
+                self._reconcile()
                 return min(TICK, self._open_due())
             self._say("stands by: another beat is active")
             heartbeat.unseat(self._connection, lock=LEADER)
@@ -69,6 +69,14 @@ class LedgerScheduler(Scheduler):  # type: ignore[misc]
                 heartbeat.ended(self._connection, name=self._name)
             self._connection.close()
         super().close()
+
+    def _reconcile(self) -> None:
+        try:
+            reconcile(self.app)
+        except CeleryctlError as exc:
+            self._say(f"is not reconciled: {exc}", who="the ledger")
+        else:
+            self._said.pop("the ledger", None)
 
     def _open_due(self) -> float:
         """Open what is due. Returns the seconds until the next data set is."""

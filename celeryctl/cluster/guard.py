@@ -1,18 +1,23 @@
 """A worker that stays alive whatever is in the queue: what is no task's message is set aside as a dead letter."""
 
 import logging
+import warnings
 from collections.abc import Callable, Container
+from time import monotonic, sleep
 from typing import Any
 
 import redis
 from celery import signals
 from celery.worker import consumer
+from celery.worker.state import maybe_shutdown
 from kombu.transport.redis import Channel, Transport
 
 from celeryctl.cluster.deadletters import DeadLetters
 from celeryctl.cluster.envelope import MALFORMED, header, read
 
 logger = logging.getLogger(__name__)
+
+LONGEST_PAUSE, STEADY = 5.0, 10.0  # seconds; a connection that lasts longer begins anew without a pause
 
 
 class GuardedChannel(Channel):
@@ -63,7 +68,29 @@ class Guard:
 
 
 class Consumer(consumer.Consumer):  # type: ignore[misc]
-    """Celery's consumer behind the guard."""
+    """Celery's consumer behind the guard. A broker that answers and is of no use is not asked again without a pause."""
+
+    _lost, _pause = 0.0, 0.0
+
+    def on_connection_error_before_connected(self, exc: BaseException) -> None:
+        super().on_connection_error_before_connected(exc)
+        self._wait()
+
+    def on_connection_error_after_connected(self, exc: BaseException) -> None:
+        with warnings.catch_warnings():
+            # Celery announces another default of a setting that we have made.
+            warnings.simplefilter("ignore", PendingDeprecationWarning)
+            super().on_connection_error_after_connected(exc)
+        self._wait()
+
+    def _wait(self) -> None:
+        """Not where the connection was good for a while; else longer each time."""
+        lasted = monotonic() - self._lost - self._pause
+        self._pause = 0.0 if lasted > STEADY else min(self._pause + 1, LONGEST_PAUSE)
+        self._lost = monotonic()
+        while monotonic() < self._lost + self._pause:
+            maybe_shutdown()
+            sleep(0.1)
 
     def connection_for_read(self, heartbeat: float | None = None) -> Any:
         connection = self.app.connection_for_read(heartbeat=heartbeat)

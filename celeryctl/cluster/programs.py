@@ -1,5 +1,6 @@
 """Celery's own programs with our settings: this process becomes them, so that signals and exit codes are theirs."""
 
+import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -22,6 +23,8 @@ from celeryctl.settings import Settings, without_secrets
 from celeryctl.storage import schema
 from celeryctl.storage.database import close
 
+logger = logging.getLogger(__name__)
+
 # What Flower shows of tasks: which batch it is says more than the message's own id.
 COLUMNS = "name,args,state,received,runtime,retries,worker,uuid"
 SAVING = "10000"  # milliseconds between two writings of what Flower has seen: a kill costs no more of it
@@ -29,11 +32,11 @@ SAVING = "10000"  # milliseconds between two writings of what Flower has seen: a
 QUIET = ("--without-gossip", "--without-mingle")
 
 
-def become_worker(arguments: Sequence[str], context: Context, tell: Callable[[str], None]) -> NoReturn:
-    """Become `celery worker`; what was typed comes last, so that it wins. ``tell`` hears warnings."""
+def become_worker(arguments: Sequence[str], context: Context) -> NoReturn:
+    """Become `celery worker`; what was typed comes last, so that it wins."""
     # Of queues that were typed nobody but the worker knows the names, once it has read all its options.
     elsewhere = any(argument.startswith(("-Q", "--queues")) for argument in arguments)
-    _ready("worker", context, tell, unless="BRPOP" if elsewhere else "")
+    _ready("worker", context, unless="BRPOP" if elsewhere else "")
     if port := context.settings.metrics_port:
         # Here, because with --detach nobody would read what the worker itself says of a port that is taken.
         listen(context.settings.metrics_host, port, CollectorRegistry()).server_close()
@@ -41,9 +44,9 @@ def become_worker(arguments: Sequence[str], context: Context, tell: Callable[[st
     _become("worker", options, banner=context.settings.log_format == "text")
 
 
-def become_beat(arguments: Sequence[str], context: Context, tell: Callable[[str], None]) -> NoReturn:
+def become_beat(arguments: Sequence[str], context: Context) -> NoReturn:
     """Become `celery beat`, whose memory is the database: no schedule file, no pid file."""
-    _ready("beat", context, tell)
+    _ready("beat", context)
     options = [*_log_level(arguments, context.settings), *arguments]
     _become("beat", options, banner=context.settings.log_format == "text")
 
@@ -84,7 +87,7 @@ def _remember(home: Path, tell: Callable[[str], None]) -> None:
         os.environ.setdefault(f"FLOWER_{name}", value)
 
 
-def _ready(program: Program, context: Context, tell: Callable[[str], None], *, unless: str = "") -> None:
+def _ready(program: Program, context: Context, *, unless: str = "") -> None:
     """Refuse to start what could not work: half a cluster, no broker, tables that are behind, a wrong key."""
     context.settings.require_both(program)
     if context.settings.heartbeat_file:
@@ -92,7 +95,9 @@ def _ready(program: Program, context: Context, tell: Callable[[str], None], *, u
     context.connect()
     check(context.settings, program, unless=unless)
     if lets_anybody_in(address(context.settings)):
-        tell("The broker lets publish who has no password, and whoever may do so controls the workers: see doctor")
+        logger.warning(
+            "the broker lets publish who has no password, and who may do so controls the workers: see doctor"
+        )
     schema.require(further(context.datasets))
     context.keyring(create=True)
     if program == "worker":

@@ -68,11 +68,16 @@ def connect(app: "App") -> None:
     signals.worker_process_init.connect(forked, weak=False)
 
 
+def reconcile(app: "App") -> int:
+    """Announce again what got lost, and drop what is of no use any more. Raises CeleryctlError."""
+    orphans.sweep(app.context.settings)
+    return reconciliation.reconcile(lambda batch_id: publish(app, batch_id), lambda: depth(app.context.settings)[0])
+
+
 def reconcile_once(app: "App") -> int:
-    """Announce again what got lost, and drop what is of no use any more. What cannot be done now, beat does later."""
+    """The same where what cannot be done now is done later, by beat."""
     try:
-        orphans.sweep(app.context.settings)
-        return reconciliation.reconcile(lambda batch_id: publish(app, batch_id), lambda: depth(app.context.settings)[0])
+        return reconcile(app)
     except CeleryctlError as exc:
         logger.warning("not reconciled: %s", exc)
         return 0

@@ -31,7 +31,8 @@ def reconcile(publish: Callable[[int], object], queued: Callable[[], int]) -> in
     with transaction():
         lost = [row[0] for row in database.execute_sql(REVIVE, (ANNOUNCE, REVIVED)).fetchall()]
     for batch_id in lost:
-        publish(batch_id)
+        if publish(batch_id) is False:
+            break  # the broker takes nothing: the others are due again soon
     return len(lost)
 
 

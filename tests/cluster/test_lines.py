@@ -2,12 +2,16 @@
 
 import json
 import re
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
+from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+import redis
+from broker import Broker
 from waiting import eventually
 
 from celeryctl.cluster.app import create_app
@@ -99,3 +103,61 @@ def test_beat_tells_of_every_run_that_it_opens_and_of_nothing_else(
     assert opened == set(rows("SELECT id::text, dataset FROM runs"))
     others = [line["message"] for line in lines if line["message"] != "run opened" and line["level"] == "INFO"]
     assert others == ["beat: Starting...", "beat active: opens the runs that are due"]
+
+
+@pytest.mark.slow
+def test_a_process_over_its_memory_is_replaced_after_its_batch_and_says_so(
+    database_url: str, redis_url: str, tmp_path: Path
+) -> None:
+    with ExitStack() as stack:
+        api = stack.enter_context(sources(30))
+        variables = settings(database_url, redis_url, tmp_path, api=api, LOG_FORMAT="json", BATCH_SIZE="10")
+        one = stack.enter_context(worker(tmp_path / "worker.log", variables, "--max-memory-per-child=1000"))
+        app = stack.enter_context(create_app(context(variables, tmp_path)))
+        for count, dataset in enumerate(("users", "addresses"), 1):
+            app.send_task(f"celeryctl.fetch.{dataset}")
+            eventually(lambda count=count: value(ENDED) == count, within=60)  # type: ignore[misc]
+        assert one.end() == 0
+    lines = read(one, "json")
+    done = [line for line in lines if line["message"] == "batch finished"]
+    assert len({line["batch"] for line in done}) == len(done)
+    assert (sum(line["created"] for line in done), {line["attempt"] for line in done}) == (60, {1})
+    assert rows("SELECT status, created, rejected FROM runs") == [("succeeded", 30, 0)] * 2
+    told = [line for line in lines if "exceeding memory limit" in line["message"]]
+    assert {line["level"] for line in told} == {"WARNING"}
+    assert {line["pid"] for line in done} <= {line["pid"] for line in told}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("trouble", "relief"),
+    [("ACL SETUSER own -brpop", "ACL SETUSER own +brpop"), ("REPLICAOF 127.0.0.1 1", "REPLICAOF NO ONE")],
+    ids=["no right to take", "a replica"],
+)
+def test_a_broker_that_is_of_no_use_is_asked_after_pauses_and_taken_up_again(
+    trouble: str, relief: str, database_url: str, tmp_path: Path
+) -> None:
+    broker = Broker(tmp_path, "user default reset on nopass ~* &* +@all", "user own on >own ~* &* +@all")
+    broker.url = f"redis://own:own@127.0.0.1:{broker.port}/0"
+    broker.start()
+    with ExitStack() as stack:
+        stack.callback(broker.stop)
+        variables = settings(database_url, broker.url, tmp_path, api=stack.enter_context(sources()), LOG_FORMAT="json")
+        one = stack.enter_context(worker(tmp_path / "worker.log", variables))
+        admin = stack.enter_context(closing(redis.Redis(port=broker.port)))
+        admin.execute_command(*trouble.split())
+        eventually(lambda: len(losses(one)) >= 5)
+        admin.execute_command(*relief.split())
+        stack.enter_context(create_app(context(variables, tmp_path))).send_task("celeryctl.fetch.users")
+        eventually(lambda: value("SELECT count(*) FROM users") == 10)
+        assert one.end() == 0
+    # The first one comes at once, where the connection had been good.
+    pauses = [(then - now).total_seconds() for now, then in pairwise(losses(one))]
+    assert [pause > number for number, pause in enumerate(pauses)] == [True] * len(pauses)
+    assert len(read(one, "json")) < 25
+
+
+def losses(one: Process) -> list[datetime]:
+    """When it lost the broker, or met one of no use."""
+    told = [line for line in read(one, "json") if re.search("broker lost|Cannot connect", line["message"])]
+    return [datetime.fromisoformat(line["time"]) for line in told]

@@ -76,7 +76,7 @@ def test_a_broker_that_lets_anybody_in_is_told_at_the_start(
         url = redis_url if password else anybodys
         done = run(settings(postgres_server, url, tmp_path), tmp_path, program)  # which ends for want of tables
     assert done.returncode == 1
-    assert ("The broker lets publish who has no password" in done.stderr) == (not password)
+    assert ("the broker lets publish who has no password" in done.stderr) == (not password)
 
 
 @contextmanager
