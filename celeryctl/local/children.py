@@ -36,9 +36,9 @@ class Child:
     begin: int
 
     def said(self) -> str:
-        """What it has written so far."""
+        """What it has written so far; since then the file may have begun anew."""
         with self.log.open("rb") as file:
-            file.seek(self.begin)
+            file.seek(self.begin if self.begin <= file.seek(0, os.SEEK_END) else 0)
             return file.read().decode(errors="replace")
 
     def last_words(self) -> str:

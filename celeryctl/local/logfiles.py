@@ -1,9 +1,11 @@
 """The log files of what `up` started: their last lines, and what is added to them."""
 
 import os
+import shutil
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -12,6 +14,7 @@ from celeryctl.home import translated
 from celeryctl.logs import mask, one_line
 
 POLL = 0.2  # seconds
+LARGEST, KEPT = 10 * 2**20, 3  # bytes of a log file, and how many earlier ones stay
 
 
 def log_file(home: Path, name: str) -> Path:
@@ -26,6 +29,37 @@ def open_log(home: Path, name: str) -> BinaryIO:
         path.parent.mkdir(mode=0o700, exist_ok=True)
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
         return os.fdopen(os.open(path, flags, 0o600), "ab")
+
+
+def rotate(home: Path, largest: int = LARGEST) -> None:
+    """Begin every log file anew that has grown larger; what it held stays as ``NAME.log.1``, then ``.2`` and ``.3``."""
+    for file in (home / "logs").glob("*.log"):
+        # Where the disk is full or a file is gone, it goes on growing: nobody is to end for that.
+        try:
+            if file.stat().st_size > largest:
+                _begin_anew(file)
+        except OSError:
+            with suppress(OSError):
+                file.with_name(f"{file.name}.0").unlink()
+
+
+def _begin_anew(file: Path) -> None:
+    """Who writes keeps the file open, and appends: it is copied and emptied, and nobody notices.
+
+    What is written between the last look and that is lost, which is a matter of microseconds.
+    """
+    earlier = [file.with_name(f"{file.name}.{number}") for number in range(KEPT + 1)]
+    with file.open("r+b") as old, open(earlier[0], "wb", buffering=0, opener=_private) as copy:
+        shutil.copyfileobj(old, copy)
+        for number in range(KEPT, 0, -1):
+            with suppress(FileNotFoundError):
+                earlier[number - 1].replace(earlier[number])
+        shutil.copyfileobj(old, copy)  # what has come meanwhile
+        old.truncate(0)
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW, 0o600)
 
 
 def choose(home: Path, name: str | None) -> list[Path]:

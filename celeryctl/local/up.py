@@ -20,6 +20,7 @@ from celeryctl.local.choose import Choice, Wish
 from celeryctl.local.crew import Crew
 from celeryctl.local.follow import Follower, Teller
 from celeryctl.local.interrupt import AskedToEndError, Interrupt
+from celeryctl.local.logfiles import rotate
 from celeryctl.local.ports import require_free, require_metrics_ports
 from celeryctl.local.restarts import Restarts
 from celeryctl.local.servers import Servers
@@ -133,6 +134,7 @@ class Up:
 
     def _check(self) -> None:
         """Start again what ends once all has been at work; before, and in a round that is waited for, raise."""
+        rotate(self._context.settings.home)
         if self._ready and not self._wanted.once:
             self._restarts.look([*self._servers.kept(), *self._crew.kept()])
         else:

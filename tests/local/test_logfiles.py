@@ -141,3 +141,32 @@ def test_a_log_is_not_written_through_a_link(tmp_path: Path) -> None:
         (tmp_path / "logs" / "beat.log").symlink_to(target.name)
         with pytest.raises(HomeError):
             open_log(tmp_path, "beat")
+
+
+def test_a_log_that_is_too_large_begins_anew_and_the_last_three_stay(log: Path) -> None:
+    home = log.parents[1]
+    add(log.with_name("api.log"), "short\n")
+    with open_log(home, "beat") as writer:
+        for number in range(5):
+            writer.write(b"%d\n" % number * 1000)
+            writer.flush()
+            logfiles.rotate(home, 1000)
+            assert log.stat().st_size == 0
+        writer.write(b"and on\n")
+    assert log.read_text() == "and on\n"
+    names = [f"beat.log.{number}" for number in (1, 2, 3)]
+    assert sorted(path.name for path in log.parent.iterdir()) == ["api.log", "beat.log", *names]
+    assert [log.with_name(name).read_text()[:2] for name in names] == ["4\n", "3\n", "2\n"]
+    assert {log.with_name(name).stat().st_mode & 0o777 for name in names} == {0o600}
+    assert [name for name, _ in logfiles.read(logfiles.choose(home, None), 9, follow=False)] == ["api", "beat"]
+
+
+def test_who_follows_a_log_that_begins_anew_sees_every_line_once(log: Path) -> None:
+    steps = [lambda: logfiles.rotate(log.parents[1], 1), lambda: add(log, "four\n")]
+    assert follow(log, steps=steps) == ["one", "two", "three", "four"]
+
+
+def test_a_log_that_cannot_be_copied_stays_as_it_is(log: Path) -> None:
+    log.with_name("beat.log.0").symlink_to("elsewhere")
+    logfiles.rotate(log.parents[1], 1)
+    assert (log.read_text(), [path.name for path in log.parent.iterdir()]) == ("one\ntwo\nthree\n", ["beat.log"])

@@ -1,6 +1,7 @@
 """`up` as a person meets it: real processes, the embedded servers, the local sources."""
 
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -12,6 +13,7 @@ from servers import KEY, dispose
 from waiting import eventually
 
 from celeryctl.local.children import GRACE
+from celeryctl.local.logfiles import LARGEST
 
 from .cockpit import Cockpit, ended, listens, two_ports
 from .embedded import postmaster
@@ -150,6 +152,10 @@ def test_a_child_that_dies_is_started_again(cockpit: Cockpit, name: str) -> None
     eventually(lambda: not living(below))
     done = cockpit.run("fetch", "all", "--refresh")
     assert done.returncode == 0, done
+    log = cockpit.home / "logs" / f"{name}.log"
+    os.truncate(log, LARGEST + 1)
+    eventually(lambda: log.stat().st_size < LARGEST)
+    assert log.with_name(f"{log.name}.1").stat().st_size > LARGEST
     told = f"{name} has ended (by SIGKILL); it is started again at once. See: celeryctl logs {name}"
     assert_ends_well(up, cockpit, before, told)
 
