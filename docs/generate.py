@@ -1,10 +1,12 @@
-"""Writes what is made from the code: README's lists of commands, settings and speed, `.env.example`, README's picture.
+"""Writes what is made from the code: README's lists of commands, settings and speed, its lines of the log and its
+picture, and `.env.example`.
 
 With ``--check`` it changes nothing and exits 1 when one of them is out of date; with ``--pictures`` it also draws.
 """
 
 import argparse
 import json
+import logging
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -12,6 +14,7 @@ from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 ROOT = Path(__file__).resolve().parents[1]
 README, EXAMPLE, PICTURE = ROOT / "README.md", ROOT / ".env.example", ROOT / "docs" / "stats.svg"
@@ -100,6 +103,32 @@ def speed() -> str:
     return "\n".join(["| What | Value | How it came about |", "|---|---|---|", *told])
 
 
+def log() -> str:
+    """The line of a batch, as text and as JSON."""
+    from celeryctl import logs
+    from celeryctl.pipeline import journal
+    from celeryctl.storage.batches import Claim, Outcome
+    from celeryctl.storage.ledger import Run
+    from celeryctl.storage.upsert import Written
+
+    as_json = logs.JsonFormatter()
+    as_json.host = "host1"
+    lines = []
+
+    def note(record: logging.LogRecord) -> bool:
+        record.created, record.process, record.processName = 1798718400.25, 4321, "ForkPoolWorker-1"
+        lines.extend(form.format(record) for form in (logs.TextFormatter(), as_json))
+        return False
+
+    claim = Claim(17, Run(id=UUID("1a2b3c4d-5e6f-4a1b-8c2d-3e4f5a6b7c8d"), dataset="addresses"), 1, 10_000, 1, 1)
+    journal.logger.setLevel(logging.INFO)
+    journal.logger.addFilter(note)
+    with logs.about(task="9f8e7d6c-5b4a-4392-8170-6f5e4d3c2b1a"), journal.about(claim):
+        journal.finished(Outcome(requests=100, written=Written(created=9_990, unchanged=10)), 2.418)
+    journal.logger.removeFilter(note)
+    return "\n".join(["```", *lines, "```"])
+
+
 def sources() -> list[Any]:
     """What the built-in data sets declare for the settings; those of this machine do not belong into the README."""
     from importlib import import_module
@@ -163,7 +192,7 @@ def dated(values: dict[str, Any]) -> dict[str, Any]:
 def readme() -> str:
     """README.md with its generated parts as they should be."""
     text = README.read_text()
-    for name, content in (("commands", commands), ("settings", settings), ("speed", speed)):
+    for name, content in (("commands", commands), ("settings", settings), ("speed", speed), ("log", log)):
         text = filled(text, name, content())
     return text
 

@@ -82,7 +82,7 @@ def test_a_check_of_what_is_up_to_date_says_nothing() -> None:
 
 @pytest.mark.integration
 def test_a_check_of_what_is_out_of_date_names_the_command_that_mends_it(tmp_path: Path) -> None:
-    parts = ("commands", "settings", "speed")
+    parts = ("commands", "settings", "speed", "log")
     (tmp_path / "README.md").write_text("".join(f"<!-- {part} --><!-- /{part} -->" for part in parts))
     for name in ("docs/generate.py", "docs/stats.json", "benchmarks/results.md"):
         (tmp_path / name).parent.mkdir(exist_ok=True)

@@ -52,7 +52,7 @@ def strike(started: Process) -> None:
     eventually(lambda: len([one for one in psutil.Process(started.pid).children() if one.pid != first.pid]) == 2)
 
 
-@pytest.mark.parametrize(("form", "options"), [("json", ()), ("text", ("--pool=threads",))])
+@pytest.mark.parametrize(("form", "options"), [("json", ()), ("text", ("--pool=threads", "-l", "debug"))])
 def test_every_batch_is_one_line_that_tells_whose_it_is_and_what_came_of_it(
     form: Format, options: tuple[str, ...], database_url: str, redis_url: str, tmp_path: Path
 ) -> None:
@@ -69,7 +69,7 @@ def test_every_batch_is_one_line_that_tells_whose_it_is_and_what_came_of_it(
             app.send_task(f"celeryctl.fetch.{dataset}")
             eventually(lambda count=count: value(ENDED) == count)  # type: ignore[misc]
         assert one.end() == 0
-    lines = [line for line in read(one, form) if "batch" in line]
+    lines = [line for line in read(one, form) if line["message"].startswith("batch ")]
     assert sorted(line["batch"] for line in lines) == list(range(before + 1, value(LAST) + 1))
     assert {(line["message"], line["level"]) for line in lines if line["dataset"] != "credit_cards"} == {
         ("batch finished", "INFO")
@@ -83,7 +83,8 @@ def test_every_batch_is_one_line_that_tells_whose_it_is_and_what_came_of_it(
         if dataset != "credit_cards":
             assert [sum(line[name] for line in of_it) for name in FACTS] == counts
     assert all(line["attempt"] == 1 and line["task"] for line in lines)
-    assert not [line for line in read(one, form) if "Task celeryctl" in line["message"]]
+    celerys = [line for line in read(one, form) if line["message"].startswith("Task celeryctl")]
+    assert {line["level"] for line in celerys} == ({"DEBUG"} if options else set())
     if form == "json":
         assert {line["pid"] for line in lines} <= {line["pid"] for line in read(one, form)} - {one.pid}
         assert all(isinstance(line["seconds"], float) for line in lines if line["message"] == "batch finished")
