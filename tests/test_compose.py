@@ -146,7 +146,7 @@ def test_flower_gets_neither_the_database_nor_the_card_keys() -> None:
 
 @pytest.mark.unit
 def test_what_monitors_gets_no_card_keys() -> None:
-    assert demanded(SERVICES["celery-metrics"]) == {"POSTGRES_PASSWORD", "REDIS_VIEWER_PASSWORD"}
+    assert demanded(SERVICES["celery-metrics"]) == {"POSTGRES_READER_PASSWORD", "REDIS_VIEWER_PASSWORD"}
     assert demanded(SERVICES["prometheus"]) == set()
     assert demanded(SERVICES["grafana"]) == {"GRAFANA_PASSWORD"}
 
@@ -177,6 +177,7 @@ def test_each_program_gets_its_own_login_to_the_database_and_nobody_elses_passwo
         "celery-worker": {"POSTGRES_WRITER_PASSWORD"},
         "celery-beat": {"POSTGRES_WRITER_PASSWORD"},
         "celery-flower": set(),
+        "celery-metrics": {"POSTGRES_READER_PASSWORD"},
         "offline-api": set(),
     }
     assert "secret" not in filled(str(SERVICES["db-roles"]["command"]))

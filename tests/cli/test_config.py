@@ -169,7 +169,7 @@ def test_what_an_older_file_lacks_is_named_and_added_when_asked_for(capsys: Capt
     path.chmod(0o644)
     assert app.run(["config", "init"]) == 1
     err = capsys.readouterr().err
-    lacking = [*LOGINS, *BROKER, "FLOWER_BASIC_AUTH"]
+    lacking = [*LOGINS, *BROKER, "GRAFANA_PASSWORD", "FLOWER_BASIC_AUTH"]
     assert f"; it lacks {', '.join(lacking)}\n" in err
     assert err.endswith("  fix: celeryctl config init --add\n")
     assert path.read_text() == before
