@@ -54,7 +54,7 @@ SELECT c.oid FROM pg_class c JOIN pg_class history ON history.oid = to_regclass(
 WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p', 'S', 'v', 'm')
   AND (c.relowner = history.relowner OR starts_with(c.relname, 'celeryctl_migrations')
        OR c.relname IN ('runs', 'batches', 'tokens', 'misses', 'workers', 'sources', 'beats', 'counts', 'datasets',
-                        'rates', 'readings', 'dead_letters', 'reveals')
+                        'rates', 'readings', 'dead_letters', 'reveals', 'totals')
        OR EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = c.oid AND t.tgname = 'rows_added'
                   AND t.tgfoid = to_regproc('public.count_rows')))
   AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid

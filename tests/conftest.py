@@ -25,7 +25,7 @@ settings.register_profile("timeless", deadline=None, suppress_health_check=[Heal
 settings.load_profile("timeless")
 
 SERVERS = {"postgres_server", "valkey_server"}
-CLEAN = """TRUNCATE users, runs, misses, workers, sources, beats, rates, readings, dead_letters, reveals
+CLEAN = """TRUNCATE users, runs, misses, workers, sources, beats, rates, readings, dead_letters, reveals, totals
   RESTART IDENTITY CASCADE;
 DELETE FROM datasets; DELETE FROM counts"""
 
@@ -121,13 +121,18 @@ def redis_url(valkey_server: str) -> str:  # noqa: F811 - a fixture
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Show how long the cluster took to recover from every fault, and where card numbers were looked for."""
+    """Show how long recovery took from every fault, what a Prometheus was asked, where card numbers were looked for."""
     passed = terminalreporter.getreports("passed")
     times = [(one.nodeid, *value) for one in passed for name, value in one.user_properties if name == "recovery"]
     if times:
         terminalreporter.section("seconds until recovered, and within what")
     for node, seconds, bound in sorted(times):
         terminalreporter.write_line(f"{seconds:6.1f} {bound:4g}  {node}")
+    asked = [pair for one in passed for name, pairs in one.user_properties if name == "prometheus" for pair in pairs]
+    if asked:
+        terminalreporter.section("what a Prometheus was asked, and how many values it had")
+    for query, values in asked:
+        terminalreporter.write_line(f"{query:50} {len(values):4}  {', '.join(values[:4])}")
     looked = Counter[str]()
     for name, places in [one for report in passed for one in report.user_properties]:
         looked.update(dict(places) if name == "looked" else {})

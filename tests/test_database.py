@@ -36,6 +36,7 @@ MIGRATIONS = [
     "0006_cooldowns",
     "0007_sealing",
     "0008_reveals",
+    "0009_totals",
 ]
 MODELS = (User, Address, CreditCard, Run, Batch, Miss, Worker, SourceState)
 TABLES = "SELECT array_agg(oid || relname ORDER BY oid) FROM pg_class WHERE relnamespace = 'public'::regnamespace"

@@ -18,6 +18,7 @@ from waiting import eventually
 
 from celeryctl.errors import BrokerUnreachableError, SourceError, SourceUnreachableError
 from celeryctl.http import Answer, Client, Meter, RateBudget
+from celeryctl.storage.totals import REQUESTS
 
 pytestmark = pytest.mark.integration
 
@@ -124,6 +125,7 @@ def test_nobody_there_is_tried_again_but_counts_no_request(meter: Meter) -> None
             client.get(f"http://127.0.0.1:{taken.getsockname()[1]}/", source="users", meter=meter)
         client.close()
     assert (meter.requests, meter.retries) == (0, 1)
+    assert [word for word, _ in meter.ended] == ["connection"] * 2
 
 
 def test_a_name_that_does_not_resolve_is_said_so(monkeypatch: pytest.MonkeyPatch, meter: Meter) -> None:
@@ -233,6 +235,29 @@ def test_a_body_that_cannot_be_decompressed_is_tried_again(ask: Ask) -> None:
     assert ask(Reply(body=b"[1]", headers={"Content-Encoding": "gzip"}), GOOD).status == 200
 
 
+@pytest.mark.parametrize(
+    ("replies", "words"),
+    [
+        ((GOOD,), ["ok"]),
+        ((Reply(404),), ["ok"]),
+        ((Reply(503), Reply.text("Retry later"), GOOD), ["http_error", "invalid", "ok"]),
+        ((Reply(403),), ["http_error"]),
+        ((Reply.json([1], delay=9), GOOD), ["timeout", "ok"]),
+        ((Reply.close(), Reply.reset(), Reply(body=b"[1]", missing=5), GOOD), ["connection"] * 3 + ["ok"]),
+        ((Reply(body=b"[1]", headers={"Content-Encoding": "gzip"}), GOOD), ["invalid", "ok"]),
+        ((Reply(body=b"[" + b" " * 2000 + b"]"),), ["invalid"]),
+        ((Reply.redirect("/users"), GOOD), ["redirected", "ok"]),
+    ],
+)
+def test_how_each_request_ended_is_counted(ask: Ask, meter: Meter, replies: Any, words: list[str]) -> None:
+    with contextlib.suppress(SourceError):
+        ask(*replies, absent_ok=True, read_timeout=1, max_bytes=1000)
+    assert [word for word, _ in meter.ended] == words
+    assert len(words) == meter.requests
+    assert {*words} <= {*REQUESTS}
+    assert all(0 < seconds < 30 for _, seconds in meter.ended)
+
+
 def test_connections_are_kept_also_after_errors(server: FaultServer, meter: Meter) -> None:
     server.answer("/users", Reply(500), Reply.text("Retry later"), Reply(404), GOOD)
     client = Client(sources={}, allow_private=True, pause=0.01)
@@ -340,6 +365,7 @@ def test_a_certificate_that_nobody_signed_is_refused_at_once(meter: Meter) -> No
             client.get(server.url + "/users", source="users", meter=meter)
         client.close()
         assert (server.requests, meter.requests) == ([], 0)
+        assert [word for word, _ in meter.ended] == ["connection"]
 
 
 def test_neither_certificates_nor_passwords_come_from_the_environment(

@@ -39,33 +39,40 @@ class Answer:
 class Meter:
     """Counts, from several threads: requests that went out to a source, and tries beyond the first.
 
-    ``answers`` are the seconds that each answer took which came whole.
+    ``ended`` is how each request ended, in one of the words of `outcome`, and after how many seconds. Those are in it,
+    too, that did not reach the source.
     """
 
     requests: int = 0
     retries: int = 0
-    answers: list[float] = field(default_factory=list, repr=False)
+    ended: list[tuple[str, float]] = field(default_factory=list, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
     def count_request(self) -> None:
         with self._lock:
             self.requests += 1
 
-    def count_answer(self, seconds: float) -> None:
+    def count_end(self, outcome: str, seconds: float) -> None:
         with self._lock:
-            self.answers.append(seconds)
+            self.ended.append((outcome, seconds))
+
+    @property
+    def answers(self) -> list[float]:
+        """The seconds that each answer took that could be used."""
+        with self._lock:
+            return [seconds for outcome, seconds in self.ended if outcome == "ok"]
 
     @property
     def latency(self) -> float | None:
         """Seconds that an answer took on the average; None when there was none."""
-        with self._lock:
-            return fmean(self.answers) if self.answers else None
+        answers = self.answers
+        return fmean(answers) if answers else None
 
     @property
     def brisk(self) -> float | None:
         """Seconds that a quarter of the answers did not exceed; None when there was none."""
-        with self._lock:
-            return sorted(self.answers)[len(self.answers) // 4] if self.answers else None
+        answers = sorted(self.answers)
+        return answers[len(answers) // 4] if answers else None
 
     def count_retry(self) -> None:
         with self._lock:

@@ -10,16 +10,17 @@ from typing import TYPE_CHECKING, Any
 import backoff
 from urllib3.response import HTTPResponse
 
-from celeryctl.errors import SourceUnreachableError
+from celeryctl.errors import SourceError, SourceUnreachableError
 from celeryctl.http.answers import Answer, Meter, excerpt, joined, looks_like_json, passes, retry_after
 from celeryctl.http.budget import Budget
-from celeryctl.http.faults import TransientError, refusal, same_site, site
+from celeryctl.http.faults import TransientError, outcome, refusal, same_site, site
 from celeryctl.http.transport import Origin, Transport
 
 if TYPE_CHECKING:
     from celeryctl.settings import Settings
 
 REDIRECTS = 5
+REDIRECTED = (301, 302, 303, 307, 308)
 LONGEST_PAUSE = 60.0  # seconds that anybody waits here because a source says so
 ERROR_BODY = 65_536  # bytes; of an error's body only the beginning is ever shown
 
@@ -121,21 +122,32 @@ class Client:
         url = call.url
         for _ in range(REDIRECTS + 1):
             self._wait_for_turn(call)
-            left = max(call.left(), 0.001)
-            began = time.monotonic()
-            sent = self._transport.send(url, source=call.source, until=call.until, left=left, meter=call.meter)
-            with closing(sent) as response:
-                target = response.headers.get("Location") if response.status in (301, 302, 303, 307, 308) else None
-                if not target:
-                    answer = self._judge(response, url, call)
-                    call.meter.count_answer(time.monotonic() - began)
-                    return answer
+            target, answer = self._ask(url, call)
+            if answer:
+                return answer
             target = joined(url, target)
             here, there = (str(self._transport.prepare(one, call.source).url) for one in (url, target))
             if not same_site(here, there):
                 raise refusal(call.source, "redirects elsewhere", f"{site(here)} to {site(there)}; not followed")
             url = target
         raise refusal(call.source, "redirects without end", f"{site(url)}: more than {REDIRECTS} redirects")
+
+    def _ask(self, url: str, call: _Call) -> tuple[str, Answer | None]:
+        """One request: where it is sent on to, or its answer."""
+        status, began = None, time.monotonic()
+        left = max(call.left(), 0.001)
+        try:
+            sent = self._transport.send(url, source=call.source, until=call.until, left=left, meter=call.meter)
+            with closing(sent) as response:
+                status = response.status
+                target = response.headers.get("Location", "") if status in REDIRECTED else ""
+                answer = None if target else self._judge(response, url, call)
+        except (TransientError, SourceError) as exc:
+            if ended := outcome(exc, status):
+                call.meter.count_end(ended, time.monotonic() - began)
+            raise
+        call.meter.count_end("ok" if answer else "redirected", time.monotonic() - began)
+        return target, answer
 
     def _wait_for_turn(self, call: _Call) -> None:
         if self._budget:

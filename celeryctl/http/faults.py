@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from http.client import RemoteDisconnected
 from urllib.parse import urlsplit
 
-from requests.exceptions import InvalidHeader, InvalidURL
+from requests.exceptions import InvalidHeader, InvalidURL, RequestException
 from urllib3 import exceptions
 
 from celeryctl.errors import SourceError
@@ -28,6 +28,13 @@ TEXTS: tuple[tuple[type[BaseException], str], ...] = (
 )
 # After these nothing has reached the source that it could have counted.
 UNSENT = (exceptions.NewConnectionError, exceptions.ConnectTimeoutError, exceptions.SSLError, InvalidHeader, InvalidURL)
+# What `outcome` may be of a request that was not simply answered.
+WORDS: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
+    ((exceptions.NewConnectionError,), "connection"),  # urllib3's is a ConnectTimeoutError as well
+    ((exceptions.ConnectTimeoutError, exceptions.ReadTimeoutError, TimeoutError), "timeout"),
+    ((exceptions.DecodeError,), "invalid"),
+    ((exceptions.HTTPError, RequestException, OSError), "connection"),
+)
 
 
 class TransientError(Exception):
@@ -79,6 +86,18 @@ def translate(exc: BaseException, *, source: str, url: str) -> TransientError | 
             return TransientError(text)
     errors = [cause.strerror for cause in found if isinstance(cause, OSError) and cause.strerror]
     return TransientError(errors[-1].lower() if errors else "the connection failed")
+
+
+def outcome(exc: BaseException, status: int | None) -> str | None:
+    """How a request ended with this error: ``http_error``, ``invalid``, ``timeout`` or ``connection``.
+
+    ``status`` is of the answer's head, where one came. None where no request was made.
+    """
+    found = list(causes(exc))
+    for kinds, word in WORDS:
+        if any(isinstance(cause, kinds) for cause in found):
+            return word
+    return None if status is None else "invalid" if status == 200 else "http_error"
 
 
 def causes(exc: BaseException) -> Iterator[BaseException]:

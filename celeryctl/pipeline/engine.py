@@ -59,6 +59,10 @@ def work_of(dataset: Dataset, settings: "Settings") -> Work:
     )
 
 
+def _metered(outcome: batches.Outcome, meter: http.Meter) -> batches.Outcome:
+    return replace(outcome, requests=meter.requests, retries=meter.retries, timings=meter.ended)
+
+
 class Pipeline:
     """Everything that working through batches needs: settings, data sets, source, keys. Holds no connection itself."""
 
@@ -116,11 +120,11 @@ class Pipeline:
 
     def _complete(self, outcome: batches.Outcome, meter: http.Meter) -> batches.Outcome:
         limited = [replace(missed, most_attempts=self.settings.max_attempts) for missed in outcome.missed]
-        return replace(outcome, missed=limited, requests=meter.requests, retries=meter.retries)
+        return replace(_metered(outcome, meter), missed=limited)
 
     def _give_up(self, claim: batches.Claim, meter: http.Meter, error: CeleryctlError, level: int) -> list[int]:
         logger.log(level, "batch is given up: %s", error)
-        return batches.fail(claim, self.works, batches.Outcome(requests=meter.requests, retries=meter.retries), error)
+        return batches.fail(claim, self.works, _metered(batches.Outcome(), meter), error)
 
     def _break_up(self, claim: batches.Claim) -> list[int] | None:
         """Split a batch whose holders died; park what stands alone. None: try once more as it is."""

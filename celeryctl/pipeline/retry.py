@@ -1,7 +1,7 @@
 """Trying again what failed: from what was kept of it where that suffices, else by asking its source anew."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 from celeryctl.dataset import Dataset, Datasets
 from celeryctl.errors import CeleryctlError, RefusedError, UsageError
@@ -9,11 +9,11 @@ from celeryctl.pipeline import orders
 from celeryctl.pipeline.decode import decode
 from celeryctl.pipeline.engine import Pipeline
 from celeryctl.pipeline.rejection import Rejection, suffices
-from celeryctl.storage import failures
+from celeryctl.storage import failures, totals
 from celeryctl.storage.database import transaction
 from celeryctl.storage.ledger import Run
 from celeryctl.storage.rows import Rows
-from celeryctl.storage.upsert import upsert
+from celeryctl.storage.upsert import Written, upsert
 
 CHUNK = 500  # failures in one transaction
 
@@ -90,11 +90,12 @@ def _retry(pipeline: Pipeline, dataset: Dataset, keys: Sequence[str], *, store: 
     """Rows first, then misses, as batches do it; what has come in between is newer, and undoes it all."""
     with transaction():
         kept = failures.among(dataset.name, keys)
-        stored = _store(pipeline, dataset, kept) if store else []
+        stored, written = _store(pipeline, dataset, kept) if store else ([], Written())
         if failures.forget(dataset.name, stored) != len(stored):
             raise _ChangedError
         left = [one for one in kept if one not in stored]
         failures.ask_again(dataset.name, [one.key for one in left])
+        totals.add(dataset.name, rows=asdict(written))
     return len(stored), len(left)
 
 
@@ -102,7 +103,7 @@ class _ChangedError(Exception):
     """Somebody else has tried one of them meanwhile."""
 
 
-def _store(pipeline: Pipeline, dataset: Dataset, kept: Sequence[failures.Kept]) -> list[failures.Kept]:
+def _store(pipeline: Pipeline, dataset: Dataset, kept: Sequence[failures.Kept]) -> tuple[list[failures.Kept], Written]:
     """Store those whose payload is a good record by now, and return them.
 
     Not those that are known by their place in a listing alone: their record may have come from another place since.
@@ -115,5 +116,4 @@ def _store(pipeline: Pipeline, dataset: Dataset, kept: Sequence[failures.Kept]) 
         if not isinstance(result, Rejection):
             rows.add([result[1]], [one.user_id] if one.user_id is not None else [])
             stored.append(one)
-    upsert(rows, pipeline.keyring)
-    return stored
+    return stored, upsert(rows, pipeline.keyring)

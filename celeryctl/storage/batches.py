@@ -4,14 +4,14 @@ Messages are hints. Whoever holds the latest token of a batch may finish it; eve
 """
 
 import uuid
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 
 import peewee
 
 from celeryctl.errors import CeleryctlError, SourceError, SourceUnreachableError
 from celeryctl.logs import mask
-from celeryctl.storage import rates, readings, runs, sources
+from celeryctl.storage import rates, readings, runs, sources, totals
 from celeryctl.storage.cipher import Keyring
 from celeryctl.storage.database import database, transaction
 from celeryctl.storage.ledger import Batch, Run
@@ -51,14 +51,15 @@ class Outcome:
 
     For a listing: ``bound`` is its last page where known, ``ended`` says that this batch held it, ``position`` is where
     the next batch goes on, ``page_size`` what the source really gives, ``expected`` how many records there are;
-    ``reading`` is what its pages held, by which they are known when they come again. ``written`` is what storing it
-    came to, once it is finished.
+    ``reading`` is what its pages held, by which they are known when they come again. ``timings`` are how each request
+    ended, and after how many seconds. ``written`` is what storing it came to, once it is finished.
     """
 
     rows: Rows | None = None
     missed: list[Missed] = field(default_factory=list)
     requests: int = 0
     retries: int = 0
+    timings: Sequence[tuple[str, float]] = ()
     bound: int | None = None
     ended: bool = False
     position: str | None = None
@@ -110,16 +111,18 @@ def finish(claimed: Claim, outcome: Outcome, works: Works, keyring: Keyring) -> 
         if stored := written.created + written.updated + written.unchanged:
             rates.count(claimed.run.dataset, stored)
         run = _lock(claimed.run.id)
-        run.created += written.created
-        run.updated += written.updated
-        run.unchanged += written.unchanged
-        run.rejected += sum(missed.outcome != "none" for missed in outcome.missed)
-        run.absent += sum(missed.outcome == "none" for missed in outcome.missed)
+        absent = sum(missed.outcome == "none" for missed in outcome.missed)
+        rows = {**asdict(written), "rejected": len(outcome.missed) - absent}
+        for name, count in rows.items():
+            setattr(run, name, getattr(run, name) + count)
+        run.absent += absent
         _count(run, outcome)
         if work.listing:
             _turn_pages(run, outcome)
         run.save(only=run.dirty_fields)
-        return runs.advance(run, works)
+        following = runs.advance(run, works)
+        totals.add(run.dataset, rows=rows, requests=outcome.timings)
+        return following
 
 
 def fail(claimed: Claim, works: Works, outcome: Outcome, error: CeleryctlError) -> list[int]:
@@ -142,7 +145,9 @@ def fail(claimed: Claim, works: Works, outcome: Outcome, error: CeleryctlError) 
         run.error, run.error_exit = why, error.exit_code
         _count(run, outcome)
         run.save(only=run.dirty_fields)
-        return runs.advance(run, works)
+        following = runs.advance(run, works)
+        totals.add(run.dataset, requests=outcome.timings)
+        return following
 
 
 def put_back(claimed: Claim, *, counted: bool) -> None:

@@ -190,5 +190,5 @@ class Rate(Stored):
 
 TABLES = (
     *(one._meta.table_name for one in (Run, Batch, Miss, Worker, SourceState, Beat, Count, DatasetState, Rate)),
-    *("readings", "dead_letters", "reveals"),
+    *("readings", "dead_letters", "reveals", "totals"),
 )

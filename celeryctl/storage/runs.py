@@ -6,6 +6,7 @@ from datetime import datetime
 
 import peewee
 
+from celeryctl.storage import totals
 from celeryctl.storage.coverage import clock
 from celeryctl.storage.database import transaction
 from celeryctl.storage.ledger import Batch, Miss, Run
@@ -117,7 +118,7 @@ def close(run: Run, works: Works) -> list[int]:
     """End a run that has no open batch, and open the runs that were to follow it."""
     stored = run.created + run.updated + run.unchanged
     status = "failed" if run.error and not stored else "partial" if run.error or run.rejected else "succeeded"
-    Run.update(status=status, finished_at=NOW).where(Run.id == run.id).execute()
+    (closed,) = Run.update(status=status, finished_at=NOW).where(Run.id == run.id).returning(Run.finished_at)
     if works[run.dataset].listing and not run.error and run.record_limit is None:
         # A whole listing was read: what it no longer rejects is no longer a miss.
         Miss.delete().where(Miss.dataset == run.dataset, Miss.tried_at < run.started_at).execute()
@@ -126,6 +127,9 @@ def close(run: Run, works: Works) -> list[int]:
         order = Order(dataset=name, trigger=run.trigger, refresh=run.refresh, limit=run.record_limit, parent=run.id)
         opened = open_run(order, works)
         batches += opened.batches if opened else []
+    ended: datetime = closed.finished_at
+    took = (ended - run.started_at).total_seconds()
+    totals.add(run.dataset, run=took, success=None if run.error else ended)
     return batches
 
 
@@ -134,6 +138,8 @@ def record(run: Run) -> None:
     with transaction():
         run.status, run.finished_at = "succeeded", clock()
         run.save(force_insert=True)
+        took = (run.finished_at - run.started_at).total_seconds()
+        totals.add(run.dataset, rows={name: getattr(run, name) for name in totals.ROWS}, run=took)
 
 
 def cancel(run_id: uuid.UUID) -> bool:

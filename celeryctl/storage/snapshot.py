@@ -42,7 +42,8 @@ SELECT json_build_object(
     FROM beats WHERE seen_at > now() - interval '1 hour'),
   'sources', (SELECT json_agg(row_to_json(s)) FROM sources s),
   'open', (SELECT json_build_object('batches', count(*), 'oldest',
-      extract(epoch FROM now() - min(created_at) FILTER (WHERE token IS NULL))) FROM batches)
+      extract(epoch FROM now() - min(created_at) FILTER (WHERE token IS NULL)),
+      'overdue', count(*) FILTER (WHERE due < now())) FROM batches)
 )::text
 """
 
@@ -126,10 +127,14 @@ class SourceLine(msgspec.Struct, frozen=True):
 
 
 class OpenBatches(msgspec.Struct, frozen=True):
-    """How many batches are open, and since how many seconds the oldest unclaimed one waits."""
+    """How many batches are open, and since how many seconds the oldest unclaimed one waits.
+
+    ``overdue`` are those that nobody has claimed in time, or whose holder's lease is over.
+    """
 
     batches: int
     oldest: float | None
+    overdue: int
 
 
 class Snapshot(msgspec.Struct, frozen=True):

@@ -31,7 +31,7 @@ class Recorder:
             assert self._meeting.acquire(timeout=30)
         with self._lock:
             self.under_way -= 1
-        self.meter.count_answer(self._seconds)
+        self.meter.count_end("ok", self._seconds)
         return number * number
 
 
@@ -51,7 +51,7 @@ def test_a_source_that_has_become_fast_is_no_longer_asked_several_things_at_a_ti
     lanes = Lanes(3)
     for seconds in (2 * SLOW, SLOW / 2):
         meter = Meter()
-        meter.count_answer(seconds)
+        meter.count_end("ok", seconds)
         lanes.learn("users", meter)
     fast = Recorder(SLOW / 2, together=1)
     assert list(lanes.run("users", fast.meter, fast.ask, range(10))) == [number * number for number in range(10)]
@@ -61,7 +61,7 @@ def test_a_source_that_has_become_fast_is_no_longer_asked_several_things_at_a_ti
 def test_one_quick_answer_among_slow_ones_changes_nothing() -> None:
     lanes, meter = Lanes(3), Meter()
     for seconds in (SLOW / 9, *[2 * SLOW] * 9):
-        meter.count_answer(seconds)
+        meter.count_end("ok", seconds)
     lanes.learn("users", meter)
     slow = Recorder(2 * SLOW, together=3)
     list(lanes.run("users", slow.meter, slow.ask, range(1, 10)))

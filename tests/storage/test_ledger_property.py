@@ -1,6 +1,7 @@
 """Whatever happens to messages and workers, the ledger converges: one row a user, runs closed, counters exact."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -9,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from celeryctl.datasets.addresses import Address
 from celeryctl.errors import SourceUnreachableError
-from celeryctl.storage import batches, plan, reconciliation, runs
+from celeryctl.storage import batches, plan, reconciliation, runs, totals
 from celeryctl.storage.cipher import Keyring
 from celeryctl.storage.database import database, session
 from celeryctl.storage.ledger import Batch, Run
@@ -27,6 +28,7 @@ WORKS = {
     ),
 }
 RING = Keyring([])
+ASKED: dict[str, Any] = {"requests": 1, "timings": [("ok", 0.02)]}
 picks = st.integers(min_value=0, max_value=1000)
 
 
@@ -39,7 +41,7 @@ class Cluster(RuleBasedStateMachine):
         self.messages: list[int] = []
         self.held: list[batches.Claim] = []
         with session():
-            database.execute_sql("TRUNCATE users, runs, misses RESTART IDENTITY CASCADE")
+            database.execute_sql("TRUNCATE users, runs, misses, totals RESTART IDENTITY CASCADE")
 
     def open(self, name: str, **more: object) -> None:
         opened = runs.open_run(runs.Order(dataset=name, trigger="test", **more), WORKS)
@@ -54,11 +56,11 @@ class Cluster(RuleBasedStateMachine):
             first, last = (claim.lo - 1) * 3 + 1, min(claim.hi * 3, self.source)
             same = {"name": f"version {self.version}", "username": "u", "email": "e"}
             rows = [{"external_id": number, **same} for number in range(first, last + 1)]
-            return batches.Outcome(Rows(User, ("external_id",), rows), bound=-(-self.source // 3), requests=1)
+            return batches.Outcome(Rows(User, ("external_id",), rows), bound=-(-self.source // 3), **ASKED)
         with session():
             users = plan.wanting(claim.run, WORKS["addresses"], claim.lo, claim.hi)
         rows = [{"user": user_id, **PLACE} for user_id, _ in users]
-        return batches.Outcome(Rows(Address, ("user",), rows), requests=1)
+        return batches.Outcome(Rows(Address, ("user",), rows), **ASKED)
 
     def finish(self, claim: batches.Claim) -> list[int]:
         return batches.finish(claim, self.outcome(claim), WORKS, RING) or []
@@ -113,7 +115,7 @@ class Cluster(RuleBasedStateMachine):
         ):
             self.messages += batches.split(claim)
         if fate == "source fails":
-            self.messages += batches.fail(claim, WORKS, batches.Outcome(requests=1), SourceUnreachableError("down"))
+            self.messages += batches.fail(claim, WORKS, batches.Outcome(**ASKED), SourceUnreachableError("down"))
 
     def thaw(self, frozen: batches.Claim) -> None:
         """While a worker is frozen its lease ends and another takes the batch; when it thaws it is too late."""
@@ -151,6 +153,20 @@ class Cluster(RuleBasedStateMachine):
             for name, work in WORKS.items():
                 created = sum(run.created for run in Run.select().where(Run.dataset == name))
                 assert created == work.model.select().count()
+
+    @invariant()
+    def totals_are_those_of_all_runs(self) -> None:
+        with session():
+            found = totals.read()
+            for name in WORKS:
+                ours, known = list(Run.select().where(Run.dataset == name)), found.get(name, totals.Totals())
+                counted = {outcome: sum(getattr(run, outcome) for run in ours) for outcome in totals.ROWS}
+                assert known.counts("rows", totals.ROWS) == counted
+                asked = sum(run.requests for run in ours)
+                assert known.counts("requests", totals.REQUESTS) == {**dict.fromkeys(totals.REQUESTS, 0), "ok": asked}
+                assert known.buckets("request_seconds", totals.REQUEST_SECONDS)[-1] == ("+Inf", asked)
+                ended = sum(run.status not in ("running", "cancelled") for run in ours)
+                assert known.buckets("run_seconds", totals.RUN_SECONDS)[-1] == ("+Inf", ended)
 
     def teardown(self) -> None:
         self.held.clear()
