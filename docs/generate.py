@@ -95,6 +95,21 @@ def settings() -> str:
     return "\n".join(lines)
 
 
+def metrics() -> str:
+    """Every metric of the cluster's page with its labels, as a Markdown table."""
+    from prometheus_client import CollectorRegistry
+
+    from celeryctl.cluster.families import FAMILIES
+    from celeryctl.cluster.taskmetrics import LABELS, TaskMetrics
+
+    found = [(one.name, one.labels, one.help) for one in FAMILIES]
+    TaskMetrics(registry := CollectorRegistry(), ())
+    for one in registry.collect():
+        found += [(one.name + "_total" * (one.type == "counter"), LABELS, one.documentation)]
+    rows = [f"| `{name}` | {', '.join(labels)} | {cell(text)} |" for name, labels, text in found]
+    return "\n".join(["| Metric | Labels | |", "|---|---|---|", *rows]).replace("|  |", "| |")
+
+
 def speed() -> str:
     """What was measured and how it came about, of the rows of results.md that tell of fetching."""
     results = (ROOT / "benchmarks" / "results.md").read_text().splitlines()
@@ -192,7 +207,8 @@ def dated(values: dict[str, Any]) -> dict[str, Any]:
 def readme() -> str:
     """README.md with its generated parts as they should be."""
     text = README.read_text()
-    for name, content in (("commands", commands), ("settings", settings), ("speed", speed), ("log", log)):
+    parts = (("commands", commands), ("settings", settings), ("metrics", metrics), ("speed", speed), ("log", log))
+    for name, content in parts:
         text = filled(text, name, content())
     return text
 

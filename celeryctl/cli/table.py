@@ -89,6 +89,7 @@ COMMANDS: tuple[Entry, ...] = (
         (), passes_to="pg_restore"
     ),
     Entry("prune", SETUP, "Delete old rows of the ledger", ("prune --older-than 30d",)),
+    Entry("metrics", SETUP, "Serve metrics of the cluster for Prometheus", ("metrics --port 9900",)),
 )  # fmt: skip
 
 

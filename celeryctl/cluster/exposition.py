@@ -14,6 +14,12 @@ from celeryctl.errors import CeleryctlError
 
 logger = logging.getLogger(__name__)
 
+METRICS = "/metrics"
+PAGES = {
+    "/": ("200 OK", "text/html", b'<!doctype html><title>celeryctl</title><a href="/metrics">Metrics</a>\n'),
+    "/healthz": ("200 OK", "text/plain", b"ok\n"),
+}
+NOT_FOUND = ("404 Not Found", "text/plain", b"There is /metrics, and /healthz.\n")
 PATIENCE = 10.0  # seconds that a client may take with its request
 
 
@@ -31,7 +37,7 @@ def listen(host: str, port: int, registry: CollectorRegistry) -> WSGIServer:
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         server = type("Server", (_Server,), {"address_family": family})
-        return make_server(host, port, make_wsgi_app(registry), server, _Handler)
+        return make_server(host, port, _pages(make_wsgi_app(registry)), server, _Handler)
     except OSError as exc:
         by_port = exc.errno in {errno.EADDRINUSE, errno.EACCES}
         raise CeleryctlError(
@@ -39,6 +45,19 @@ def listen(host: str, port: int, registry: CollectorRegistry) -> WSGIServer:
             why=exc.strerror or str(exc),
             fix="set METRICS_PORT to a free port" if by_port else "set METRICS_HOST to an address of this machine",
         ) from None
+
+
+def _pages(metrics: Any) -> Any:
+    """What is there beside the metrics costs nothing: a probe is no scrape."""
+
+    def answer(environ: dict[str, Any], start_response: Any) -> Any:
+        if environ["PATH_INFO"] == METRICS:
+            return metrics(environ, start_response)
+        status, kind, body = PAGES.get(environ["PATH_INFO"], NOT_FOUND)
+        start_response(status, [("Content-Type", f"{kind}; charset=utf-8")])
+        return [body]
+
+    return answer
 
 
 class _Server(ThreadingMixIn, WSGIServer):

@@ -113,7 +113,7 @@ def _source(name: str, found: Snapshot) -> dict[str, Any]:
     source = found.source(name)
     return {
         "name": name,
-        "state": _state(source, found.at),
+        "state": state_of(source, found.at),
         "last_ok": source and source.last_ok,
         "error": source and source.error,
         "failures": source.failures if source else 0,
@@ -123,7 +123,7 @@ def _source(name: str, found: Snapshot) -> dict[str, Any]:
     }
 
 
-def _state(source: SourceLine | None, now: datetime) -> str:
+def state_of(source: SourceLine | None, now: datetime) -> str:
     """How a source answered last: ``ok``, ``failing``, ``cooling`` while it is left alone, ``unknown`` if never."""
     if source is None:
         return "unknown"

@@ -1,10 +1,8 @@
 """A worker with METRICS_PORT: what it serves is what its processes did."""
 
 import os
-import shutil
 import signal
 import socket
-import subprocess
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -17,6 +15,7 @@ from urllib.request import urlopen
 import psutil
 import pytest
 from prometheus_client.parser import text_string_to_metric_families as parse
+from promtool import complaints
 from relay import relay
 from waiting import eventually
 
@@ -112,16 +111,8 @@ def test_a_worker_counts_what_its_processes_did_and_what_became_of_it(
         together = sum(process.memory_info().rss for process in everybody)
         assert gauges(port)["celeryctl_worker_rss_bytes"] == pytest.approx(together, rel=0.1)
         assert f'celeryctl_build_info{{version="{__version__}"}} 1.0' in page(port)
-        assert promtool(page(port)) == ""
+        assert complaints(page(port)) == ""
         assert one.end() == 0
-
-
-def promtool(text: str) -> str:
-    """What Prometheus' own tool has against a page."""
-    if not (tool := shutil.which("promtool")):
-        pytest.skip("there is no promtool, which the Debian package prometheus holds")
-    done = subprocess.run([tool, "check", "metrics"], input=text, capture_output=True, text=True, check=False)
-    return done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("pool", ["prefork", *(pytest.param(pool, marks=pytest.mark.slow) for pool in OTHERS)])

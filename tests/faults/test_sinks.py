@@ -84,6 +84,7 @@ def test_no_card_number_is_anywhere_but_in_its_encrypted_column(
     with overheard(stage.broker.url) as heard, ExitStack() as later:
         started(scene)
         flower = later.enter_context(pages(scene))
+        metrics = served_metrics(scene)
         everything_once(scene)
         bad_answers(scene)
         bad_code(scene)
@@ -94,6 +95,7 @@ def test_no_card_number_is_anywhere_but_in_its_encrypted_column(
         sweep.broker("what is in the broker", stage.broker.url)
         look_at_pages(sweep, flower)
         look_at_metrics(sweep, stage)
+        assert "celery_task_failed_total" in sweep.page(metrics, place="metrics")
         look_at_processes(sweep, scene)
     sweep.text("what commands said", "\n".join(scene.said))
     look_at_database(sweep, scene)
@@ -211,6 +213,13 @@ def pages(scene: Scene) -> Iterator[str]:
     flower = scene.stage.program("flower", "celeryctl", "flower")
     flower.assert_says("Connected to")
     yield f"http://127.0.0.1:{port}"
+
+
+def served_metrics(scene: Scene) -> str:
+    """The address of the cluster's metrics, which are collected from now on."""
+    port = free_port()
+    scene.stage.program("metrics", "celeryctl", "metrics", "--port", str(port)).assert_says("Serving metrics at")
+    return f"http://127.0.0.1:{port}/metrics"
 
 
 def look_at_pages(sweep: Sweep, address: str) -> None:

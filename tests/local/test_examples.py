@@ -25,6 +25,7 @@ LASTING = {
     "tail": ("users", {130}),
     "logs -f": ("worker1", {130}),
     "stats --watch": ("users", {0}),
+    "metrics": ("Serving metrics", {0}),
 }
 # A run that stays under way: real ones are over before anybody could name them.
 UNDER_WAY = """INSERT INTO runs (id, dataset, "trigger", page_size, batch_size)
