@@ -45,6 +45,13 @@ SELECT (SELECT count(*) FROM users), (SELECT count(DISTINCT external_id) FROM us
        (SELECT count(*) FROM addresses), (SELECT count(DISTINCT user_id) FROM addresses),
        (SELECT count(*) FROM credit_cards), (SELECT count(DISTINCT user_id) FROM credit_cards)
 """
+# What is counted for ever is what the runs counted: of what was done twice, or not to its end, neither knows.
+COUNTED = "SELECT dataset, label, value::bigint FROM totals WHERE name = 'rows' ORDER BY 1, 2"
+ADDED_UP = """
+SELECT dataset, label, sum(rows)::bigint FROM runs, LATERAL (VALUES ('created', created), ('updated', updated),
+  ('unchanged', unchanged), ('rejected', rejected)) AS v (label, rows)
+GROUP BY 1, 2 HAVING sum(rows) > 0 ORDER BY 1, 2
+"""
 
 Recovery = Callable[[float, float], None]
 
@@ -133,6 +140,7 @@ class Stage:
         assert rows(ROWS) == [(self.users,) * 6]
         assert value(LEFT_OPEN) == 0
         assert self.left_in_broker() == (0, 0)
+        assert rows(COUNTED) == rows(ADDED_UP)
 
     def left_in_broker(self) -> tuple[int, int]:
         """How many messages wait, and how many are not acknowledged."""

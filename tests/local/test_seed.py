@@ -6,7 +6,7 @@ from celeryctl.local import seed
 from celeryctl.pipeline.context import Context
 from celeryctl.services import AddressService, CreditCardService, UserService
 from celeryctl.storage import database as db
-from celeryctl.storage import runs
+from celeryctl.storage import runs, totals
 from celeryctl.storage.ledger import Batch, Run
 from celeryctl.storage.user import User
 
@@ -39,6 +39,10 @@ def test_every_user_gets_an_address_and_a_card(database_url: str) -> None:
         (name, "seed", "succeeded", 250) for name in ("users", "addresses", "credit_cards")
     ]
     assert [len(one) for one in everything()] == [3] * 250
+    with db.session():
+        assert {name: one.counts("rows", ["created"]) for name, one in totals.read().items()} == {
+            run.dataset: {"created": 250} for run in ended
+        }
 
 
 def test_the_first_ten_are_those_of_jsonplaceholder(database_url: str) -> None:

@@ -14,7 +14,7 @@ from celeryctl.pipeline import orders
 from celeryctl.pipeline import retry as retrying
 from celeryctl.pipeline.engine import Pipeline
 from celeryctl.pipeline.retry import Retried, chosen, retry
-from celeryctl.storage import failures
+from celeryctl.storage import failures, totals
 from celeryctl.storage.database import connect_once, database, session
 from celeryctl.storage.ledger import Miss
 
@@ -52,6 +52,9 @@ def test_what_is_good_by_now_is_stored_without_asking(make: Make, server: FaultS
     asked = len(server.requests)
     assert retry(make(LENIENT), {"users": ["2"]}, ask=True) == Retried(stored=1)
     assert (stored(), missed(), len(server.requests)) == ([1, 2], {}, asked)
+    with session():
+        counted = totals.read()["users"].counts("rows", totals.ROWS)
+    assert counted == {"created": 2, "updated": 0, "unchanged": 0, "rejected": 1}
 
 
 def test_what_no_text_of_the_database_can_hold_is_kept_and_asked_for_again(make: Make, server: FaultServer) -> None:
