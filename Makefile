@@ -41,7 +41,7 @@ test: .venv/.dev ## run the tests but for the slow ones, with coverage
 test-all: .venv/.dev ## run all tests (options: make test-all ARGS="-m slow")
 	@$(BIN)/pytest -n 4 --dist worksteal $(ARGS)
 
-lint: .venv/.dev ## check style, types, layers, secrets, and that the README is up to date; says nothing when all is well
+lint: .venv/.dev ## check style, types, layers, secrets, and that the documents are up to date; says nothing when all is well
 	@$(call quietly,$(BIN)/ruff check)
 	@$(call quietly,$(BIN)/ruff format --check)
 	@$(call quietly,$(BIN)/mypy)
@@ -67,7 +67,7 @@ cassettes: .venv/.dev ## record the sources' answers again, from the live APIs
 pictures: .venv/.dev ## draw the README's picture of the terminal again
 	@$(BIN)/python docs/generate.py --pictures
 
-readme: .venv/.dev ## write the README's generated parts again
+readme: .venv/.dev ## write the generated parts of README.md and docs/operations.md again
 	@$(BIN)/python docs/generate.py
 
 # --strict: what PyPI was not reached for would pass as if nothing were known about it.

@@ -1,5 +1,5 @@
-"""Writes what is made from the code: README's lists of commands, settings and speed, its lines of the log and its
-picture, and `.env.example`.
+"""Writes what is made from the code: README's lists of commands, settings and speed and its picture, the metrics and
+the lines of a log in operations.md, and `.env.example`.
 
 With ``--check`` it changes nothing and exits 1 when one of them is out of date; with ``--pictures`` it also draws.
 """
@@ -17,7 +17,8 @@ from typing import Any
 from uuid import UUID
 
 ROOT = Path(__file__).resolve().parents[1]
-README, EXAMPLE, PICTURE = ROOT / "README.md", ROOT / ".env.example", ROOT / "docs" / "stats.svg"
+README, OPERATIONS = ROOT / "README.md", ROOT / "docs" / "operations.md"
+EXAMPLE, PICTURE = ROOT / ".env.example", ROOT / "docs" / "stats.svg"
 # What `celeryctl stats --json` printed once; a picture of today's database would change with every run.
 SNAPSHOT = ROOT / "docs" / "stats.json"
 COLUMNS, LINES = 120, 24
@@ -205,21 +206,27 @@ def dated(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def readme() -> str:
-    """README.md with its generated parts as they should be."""
-    text = README.read_text()
-    parts = (("commands", commands), ("settings", settings), ("metrics", metrics), ("speed", speed), ("log", log))
-    for name, content in parts:
-        text = filled(text, name, content())
+    return with_parts(README, {"commands": commands, "settings": settings, "speed": speed})
+
+
+def operations() -> str:
+    return with_parts(OPERATIONS, {"log": log, "metrics": metrics})
+
+
+def with_parts(path: Path, parts: dict[str, Callable[[], str]]) -> str:
+    text = path.read_text()
+    for name, content in parts.items():
+        text = filled(text, name, content(), path.name)
     return text
 
 
-def filled(text: str, name: str, content: str) -> str:
+def filled(text: str, name: str, content: str, where: str = README.name) -> str:
     """The text with what stands between ``<!-- name -->`` and ``<!-- /name -->`` replaced."""
     opening, closing = f"<!-- {name} -->", f"<!-- /{name} -->"
     before, found, rest = text.partition(opening)
     _, ended, after = rest.partition(closing)
     if not found or not ended:
-        sys.exit(f"README.md lacks the lines {opening} and {closing}")
+        sys.exit(f"{where} lacks the lines {opening} and {closing}")
     return f"{before}{opening}\n{content}\n{closing}{after}"
 
 
@@ -230,6 +237,7 @@ def main() -> None:
     arguments = parser.parse_args()
     made: dict[Path, tuple[Callable[[], str], str]] = {
         README: (readme, "make readme"),
+        OPERATIONS: (operations, "make readme"),
         EXAMPLE: (example, "make readme"),
     }
     if arguments.check or arguments.pictures:

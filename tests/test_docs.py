@@ -82,8 +82,10 @@ def test_a_check_of_what_is_up_to_date_says_nothing() -> None:
 
 @pytest.mark.integration
 def test_a_check_of_what_is_out_of_date_names_the_command_that_mends_it(tmp_path: Path) -> None:
-    parts = ("commands", "settings", "speed", "log")
-    (tmp_path / "README.md").write_text("".join(f"<!-- {part} --><!-- /{part} -->" for part in parts))
+    documents = {"README.md": ("commands", "settings", "speed"), "docs/operations.md": ("log", "metrics")}
+    (tmp_path / "docs").mkdir()
+    for name, parts in documents.items():
+        (tmp_path / name).write_text("".join(f"<!-- {part} --><!-- /{part} -->" for part in parts))
     for name in ("docs/generate.py", "docs/stats.json", "benchmarks/results.md"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes((ROOT / name).read_bytes())
@@ -97,6 +99,7 @@ def test_a_check_of_what_is_out_of_date_names_the_command_that_mends_it(tmp_path
     assert done.returncode == 1
     assert done.stderr.splitlines() == [
         "README.md is out of date; run: make readme",
+        "docs/operations.md is out of date; run: make readme",
         ".env.example is out of date; run: make readme",
         "docs/stats.svg is out of date; run: make pictures",
     ]

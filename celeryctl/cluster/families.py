@@ -1,4 +1,4 @@
-"""What the cluster's page for Prometheus shows, from which README's table is made as well."""
+"""What the cluster's page for Prometheus shows, from which the table in docs/operations.md is made as well."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
