@@ -86,8 +86,9 @@ class Stack:
         return [one for _, one in numbered]
 
     def lasting(self) -> list[str]:
-        """The services that do not end by themselves."""
-        return [name for name, service in self.services().items() if service["restart"] != "no"]
+        """The services of the profile `offline` that do not end by themselves."""
+        there = {name: one for name, one in self.services().items() if set(one.get("profiles", ())) <= {"offline"}}
+        return [name for name, one in there.items() if one["restart"] != "no"]
 
     def services(self) -> dict[str, Any]:
         found: dict[str, Any] = yaml.safe_load(self.compose("config"))["services"]

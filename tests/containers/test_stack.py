@@ -51,6 +51,7 @@ def test_the_stack_works_outlives_deaths_and_keeps_its_data(docker: Engine, capf
     steps.say(f"{size / 1e6:6.0f} MB the image")
     scales(stack, steps)
     works(stack, steps)
+    is_watched(stack, steps)
     outlasts(stack, steps)
     stops_and_starts_again(stack, steps)
 
@@ -117,6 +118,20 @@ def works(stack: Stack, steps: Steps) -> None:
         assert [stack.restarts(one) for one in struck] == [1] * len(struck)
         assert complete(stack)
         stack.becomes_healthy(*stack.lasting())
+
+
+def is_watched(stack: Stack, steps: Steps) -> None:
+    with steps("celery-metrics shows every worker and every user"):
+        stack.compose("up", "-d", "celery-metrics")
+        stack.becomes_healthy("celery-metrics")
+        page = "import urllib.request as u; print(u.urlopen('http://celery-metrics:9808/metrics').read().decode())"
+        shown = stack.inside("python", "-c", page).splitlines()
+        assert 'celeryctl_coverage_ratio{dataset="addresses"} 1.0' in shown
+        assert (
+            len([line for line in shown if line.startswith("celery_worker_up{") and line.endswith(" 1.0")]) >= WORKERS
+        )
+    with steps("pg_dump"):
+        assert "CREATE TABLE public.users " in stack.compose("run", "--rm", "-T", "db-init", "pg_dump", "--schema-only")
 
 
 def progress(stack: Stack) -> int:
