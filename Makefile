@@ -39,7 +39,7 @@ test: .venv/.dev ## run the tests but for the slow ones, with coverage
 	@$(BIN)/pytest -n 4 --dist loadscope -m "not slow" --cov=celeryctl
 
 test-all: .venv/.dev ## run all tests (options: make test-all ARGS="-m slow")
-	@$(BIN)/pytest -n 4 --dist worksteal $(ARGS)
+	@$(BIN)/pytest -n 6 --dist worksteal $(ARGS)
 
 lint: .venv/.dev ## check style, types, layers, secrets, and that the documents are up to date; says nothing when all is well
 	@$(call quietly,$(BIN)/ruff check)

@@ -74,6 +74,7 @@ def ok(variables: dict[str, str], folder: Path, *words: str) -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("server", servers())
 def test_every_program_works_with_its_own_user_and_is_refused_nothing(
     server: str, database_url: str, tmp_path: Path
