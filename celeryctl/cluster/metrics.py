@@ -155,8 +155,9 @@ class _Page:
 
     def _dataset(self, stats: Mapping[str, Any], found: Snapshot) -> None:
         name = stats["name"]
-        for column in ("rows", "missing", "stale", "quarantined", "interval_seconds"):
-            self.put(f"celeryctl_{column}", stats["every_seconds" if column == "interval_seconds" else column], name)
+        for column in ("rows", "missing", "stale", "quarantined"):
+            self.put(f"celeryctl_{column}", stats[column], name)
+        self.put("celeryctl_interval_seconds", None if stats["paused"] else stats["every_seconds"], name)
         self.put("celeryctl_coverage_ratio", _coverage(stats, found), name)
         state = state_of(found.source(name), found.at)
         self.put("celeryctl_source_up", None if state == "unknown" else state == "ok", name)

@@ -24,7 +24,7 @@ from celeryctl.cluster.families import FAMILIES
 from celeryctl.cluster.metrics import Cluster, Tasks
 from celeryctl.cluster.tasks import BATCH
 from celeryctl.local.ports import free_port
-from celeryctl.storage import heartbeat, sources
+from celeryctl.storage import heartbeat, pause, sources
 from celeryctl.storage.misses import Missed
 
 from .kit import Process, context, process, rows, run, settings
@@ -79,6 +79,13 @@ def test_the_page_says_what_the_ledger_knows(scrape: Scrape) -> None:
     assert found["celeryctl_run_duration_seconds_count"][("addresses",)] == 1
     ((ended,),) = sql("SELECT extract(epoch FROM finished_at)::float8 FROM runs WHERE dataset = 'addresses'")
     assert found["celeryctl_last_success_timestamp_seconds"] == {("addresses",): pytest.approx(ended)}
+
+
+def test_a_paused_data_set_has_no_interval_to_be_late_by(scrape: Scrape) -> None:
+    pause.pause(["users"])
+    assert {*scrape()["celeryctl_interval_seconds"]} == {("addresses",), ("credit_cards",)}
+    pause.resume(["users"])
+    assert scrape()["celeryctl_interval_seconds"]["users",] == 300
 
 
 def test_a_worker_that_fell_silent_is_down_until_it_is_forgotten(scrape: Scrape, database_url: str) -> None:
