@@ -2,7 +2,9 @@
 
 import errno
 import logging
+import os
 import socket
+from hashlib import blake2b
 from socketserver import TCPServer, ThreadingMixIn
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
@@ -11,6 +13,7 @@ from prometheus_client import CollectorRegistry, Info, disable_created_metrics, 
 
 from celeryctl import __version__
 from celeryctl.errors import CeleryctlError
+from celeryctl.logs import mask, one_line
 
 logger = logging.getLogger(__name__)
 
@@ -20,6 +23,7 @@ PAGES = {
     "/healthz": ("200 OK", "text/plain", b"ok\n"),
 }
 NOT_FOUND = ("404 Not Found", "text/plain", b"There is /metrics, and /healthz.\n")
+KEY = os.urandom(16)  # this process's: without it a digest would tell much about the few digits that are hidden
 PATIENCE = 10.0  # seconds that a client may take with its request
 
 
@@ -30,6 +34,15 @@ def new_registry() -> CollectorRegistry:
     registry = CollectorRegistry()
     Info("celeryctl_build", "The version of celeryctl.", registry=registry).info({"version": __version__})
     return registry
+
+
+def label(text: str) -> str:
+    """What may be shown of it, in one line; where that is not all, with a mark that no other text has.
+
+    Names that are hidden alike would be one series twice, and Prometheus would take nothing of the page.
+    """
+    shown = one_line(mask(text))
+    return shown if shown == text else f"{shown}-{blake2b(text.encode(), digest_size=6, key=KEY).hexdigest()}"
 
 
 def listen(host: str, port: int, registry: CollectorRegistry) -> WSGIServer:

@@ -16,12 +16,11 @@ from celeryctl import services
 from celeryctl.cluster import tasks
 from celeryctl.cluster.asked import Asked
 from celeryctl.cluster.events import Listener
-from celeryctl.cluster.exposition import listen, new_registry
+from celeryctl.cluster.exposition import label, listen, new_registry
 from celeryctl.cluster.families import FAMILIES
 from celeryctl.cluster.overview import RECOUNT, state_of
 from celeryctl.cluster.queues import QUEUE, depth
 from celeryctl.cluster.taskmetrics import TYPES, TaskMetrics
-from celeryctl.logs import mask, one_line
 from celeryctl.services import context, reading
 from celeryctl.storage import totals
 from celeryctl.storage.snapshot import Snapshot
@@ -131,11 +130,11 @@ class _Page:
     def put(self, name: str, value: float | None, *labels: str) -> None:
         """Give a value, unless that is unknown."""
         if value is not None:
-            self._made[name].add_metric([one_line(mask(label)) for label in labels], float(value))
+            self._made[name].add_metric(list(map(label, labels)), float(value))
 
-    def observe(self, name: str, counted: Totals, total: str, bounds: tuple[str, ...], label: str) -> None:
+    def observe(self, name: str, counted: Totals, total: str, bounds: tuple[str, ...], dataset: str) -> None:
         buckets = counted.buckets(total, bounds)
-        self._made[name].add_metric([label], buckets, counted.values.get((total, SUM), 0.0))
+        self._made[name].add_metric([dataset], buckets, counted.values.get((total, SUM), 0.0))
 
     def broker(self, waiting: int, unacked: int) -> None:
         self.put("celery_queue_length", waiting, QUEUE)

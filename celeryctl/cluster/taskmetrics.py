@@ -5,8 +5,8 @@ from typing import Any, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
+from celeryctl.cluster.exposition import label
 from celeryctl.cluster.queues import QUEUE
-from celeryctl.logs import mask
 
 V = TypeVar("V")
 
@@ -83,7 +83,7 @@ class TaskMetrics:
         return labels
 
     def _host(self, told: Any) -> str:
-        host = mask(_text(told))
+        host = label(_text(told))
         if (gone := _put(self._hosts, host, None, most=HOSTS)) is not None:
             for family in (*self._counters.values(), self._runtime):
                 family.remove_by_labels({"hostname": gone})

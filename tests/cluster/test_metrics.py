@@ -110,6 +110,18 @@ def test_nothing_secret_is_on_the_page_whatever_workers_are_called(scrape: Scrap
     assert "\\x1b" not in shown.replace("\\\\x1b", "")
 
 
+def test_workers_whose_names_are_masked_alike_are_told_apart(scrape: Scrape, database_url: str) -> None:
+    masked = [f"celery@job-2026112902425{number}" for number in (1, 2)]
+    for name in (*masked, "w@a\nb", "w@a\\nb"):
+        heartbeat.beat(database_url, name=name, active=0, concurrency=1, rss=1)
+    found = scrape()
+    hosts = sorted(host for (host,) in found["celery_worker_up"])
+    assert len(hosts) == 4
+    assert hosts[0].startswith("celery@job-****")
+    assert not [name for name in masked if name in repr(found)]
+    assert {host for host, _, _ in found["celery_task_failed_total"]} > {*hosts[:2]}
+
+
 @pytest.mark.parametrize("silent", [False, True], ids=["refuses", "keeps silent"])
 def test_of_a_server_that_is_away_the_page_says_just_that(
     scrape: Scrape, redis_url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, silent: bool
