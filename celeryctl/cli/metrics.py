@@ -14,11 +14,9 @@ def command(
         str | None, typer.Option("--host", help="The address to listen on; METRICS_HOST when absent.")
     ] = None,
     port: Annotated[
-        int | None,
-        typer.Option(
-            "--port", min=0, max=65_535, help="The port, 0 takes a free one; METRICS_PORT, or 9808 when absent."
-        ),
-    ] = None,
+        int,
+        typer.Option("--port", min=0, max=65_535, help="The port, 0 takes a free one."),
+    ] = PORT,
 ) -> None:
     """Serve metrics of the whole cluster for Prometheus, at /metrics, until Ctrl-C.
 
@@ -28,12 +26,9 @@ def command(
     from celeryctl.local import access
 
     context = options.context(metrics_host=host)
-    settings = context.settings
-    if port is None:
-        port = settings.metrics_port or PORT
 
     def ready(address: str) -> None:
         options.notices().print(f"Serving metrics at {address}", soft_wrap=True)
 
     with access.Watch(context) as watch:
-        serve(settings.metrics_host, port, renew=watch.renew, ready=ready)
+        serve(context.settings.metrics_host, port, renew=watch.renew, ready=ready)

@@ -24,6 +24,7 @@ PAGES = {
 }
 NOT_FOUND = ("404 Not Found", "text/plain", b"There is /metrics, and /healthz.\n")
 KEY = os.urandom(16)  # this process's: without it a digest would tell much about the few digits that are hidden
+PORT_FIX = "set METRICS_PORT to a free port"
 PATIENCE = 10.0  # seconds that a client may take with its request
 
 
@@ -45,8 +46,11 @@ def label(text: str) -> str:
     return shown if shown == text else f"{shown}-{blake2b(text.encode(), digest_size=6, key=KEY).hexdigest()}"
 
 
-def listen(host: str, port: int, registry: CollectorRegistry) -> WSGIServer:
-    """Listen there; ``serve_forever`` of what is returned answers. Raises CeleryctlError where nobody could listen."""
+def listen(host: str, port: int, registry: CollectorRegistry, *, fix: str = PORT_FIX) -> WSGIServer:
+    """Listen there; ``serve_forever`` of what is returned answers.
+
+    Raises CeleryctlError where nobody could listen, with this ``fix`` where that is the port's fault.
+    """
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         server = type("Server", (_Server,), {"address_family": family})
@@ -56,7 +60,7 @@ def listen(host: str, port: int, registry: CollectorRegistry) -> WSGIServer:
         raise CeleryctlError(
             f"the metrics cannot be served on {host}:{port}",
             why=exc.strerror or str(exc),
-            fix="set METRICS_PORT to a free port" if by_port else "set METRICS_HOST to an address of this machine",
+            fix=fix if by_port else "set METRICS_HOST to an address of this machine",
         ) from None
 
 

@@ -44,7 +44,7 @@ def serve(host: str, port: int, *, renew: Callable[..., None], ready: Callable[[
     """
     over = threading.Event()
     registry = new_registry()
-    with listen(host, port, registry) as server, closing(Tasks()) as counted:
+    with listen(host, port, registry, fix="name a free port with --port") as server, closing(Tasks()) as counted:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: over.set())
         registry.register(Cluster(counted, renew=renew))

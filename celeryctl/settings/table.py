@@ -67,11 +67,11 @@ SETTINGS: tuple[Setting, ...] = (
             "Where Flower listens; beyond loopback only with FLOWER_BASIC_AUTH", VIEWS),
     Setting("FLOWER_PORT", parse.whole(1, 65_535), "5555", "The port of Flower", VIEWS),
     Setting("FLOWER_BASIC_AUTH", parse.basic_auth, "", "Who may use Flower, as user:password", VIEWS, show=hidden),
-    Setting("METRICS_HOST", parse.host, "127.0.0.1", "Where metrics are served for Prometheus", VIEWS),
+    Setting("METRICS_HOST", parse.host, "127.0.0.1",
+            "Where metrics are served for Prometheus, by workers and by `celeryctl metrics`", VIEWS),
     Setting("METRICS_PORT", parse.whole(1, 65_535), "",
             "The port where a worker serves metrics of its own, another one for every worker of a machine: those of "
-            "`celeryctl up --workers N` take it and the ones after it; unset: workers serve none, `celeryctl metrics` "
-            "takes 9808", VIEWS),
+            "`celeryctl up --workers N` take it and the ones after it; unset: none", VIEWS),
     Setting("LOG_LEVEL", parse.choice(*LEVELS), "INFO", "From which level on to log", GENERAL),
     Setting("LOG_FORMAT", parse.choice("text", "json"), "text", "Text, or json with one object per line", GENERAL),
     Setting("HEARTBEAT_FILE", parse.file, "",

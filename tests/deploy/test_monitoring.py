@@ -9,6 +9,8 @@ import pytest
 import yaml
 from test_compose import SECRETS, compose
 
+from celeryctl.cli.metrics import PORT
+
 ROOT = Path(__file__).parents[2]
 SCRAPED = [
     target
@@ -41,8 +43,9 @@ def test_docker_compose_takes_the_profile_and_every_file_is_there(services: dict
 @pytest.mark.unit
 def test_prometheus_asks_where_the_containers_answer() -> None:
     services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
-    metrics, flower = (services[name]["environment"] for name in ("celery-metrics", "celery-flower"))
-    assert [f"celery-metrics:{metrics['METRICS_PORT']}", f"celery-flower:{flower['FLOWER_PORT']}"] == SCRAPED
+    flower, metrics = (services[name]["environment"] for name in ("celery-flower", "celery-metrics"))
+    assert [f"celery-metrics:{PORT}", f"celery-flower:{flower['FLOWER_PORT']}"] == SCRAPED
+    assert metrics["METRICS_PORT"] is None  # which is for workers
     source = yaml.safe_load((ROOT / "deploy/grafana/datasource.yml").read_text())["datasources"][0]
     assert source["url"] == "http://prometheus:9090"
 

@@ -84,3 +84,11 @@ def test_every_unit_starts_its_command_and_none_as_root() -> None:
         "celeryctl-metrics.service": [program, "metrics"],
     }
     assert unit(UNITS / "celeryctl-.service.d/common.conf")["Service"]["User"] == "celeryctl"
+
+
+@pytest.mark.unit
+def test_of_the_workers_of_a_machine_each_may_have_settings_of_its_own() -> None:
+    # Later ones win; %N is the whole name, such as celeryctl-worker@2, %p what stands before the @.
+    lines = (UNITS / "celeryctl-.service.d/common.conf").read_text().splitlines()
+    files = [line.partition("=")[2] for line in lines if line.startswith("EnvironmentFile=")]
+    assert files == ["/etc/celeryctl/env", "-/etc/celeryctl/%p.env", "-/etc/celeryctl/%N.env"]
