@@ -82,7 +82,7 @@ class Cluster(Collector):
             page.broker(*found)
         if ledger := self._ledger.result(ledger_asked, until):
             page.database(ledger, self._stale.result(stale_asked, until) or {})
-            self._tasks.show([worker.name for worker in ledger.found.workers or [] if worker.alive])
+            self._tasks.live([worker.name for worker in ledger.found.workers or [] if worker.alive])
         page.put("celeryctl_database_up", ledger is not None)
         page.put("celeryctl_broker_up", found is not None)
         yield from page.families()
@@ -93,20 +93,18 @@ class Tasks:
     """What events tell of tasks, counted from the moment that this began."""
 
     def __init__(self) -> None:
-        self._names, self._registry, self._lock = tasks.names(context().datasets), CollectorRegistry(), threading.Lock()
-        self._metrics = TaskMetrics(self._registry, self._names)
+        self._registry, self._lock = CollectorRegistry(), threading.Lock()
+        self._metrics = TaskMetrics(self._registry, tasks.names(context().datasets))
         self._listener = Listener(lambda: context().settings.redis_url, TYPES, self._see)
 
     def close(self) -> None:
         """Listen no more."""
         self._listener.close()
 
-    def show(self, workers: list[str]) -> None:
-        """Show what they have not done yet as 0."""
+    def live(self, workers: list[str]) -> None:
+        """Count for them, however many there are; of others, who only say that they are workers, for a few."""
         with self._lock:
-            for worker in workers:
-                for name in self._names:
-                    self._metrics.show(name, worker)
+            self._metrics.live(workers)
 
     def families(self) -> Iterable[Metric]:
         """What Prometheus reads of them."""

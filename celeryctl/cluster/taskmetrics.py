@@ -26,12 +26,14 @@ LONGEST = 10**9  # seconds; what says that it took longer is not believed
 
 UNKNOWN = "unknown"
 REMEMBERED = 10_000  # tasks whose name is known until something else is told of them
-HOSTS = 200  # workers; whoever may publish events can name as many as he likes
+HOSTS = 200  # workers that are not known to live; whoever may publish events can name as many as he likes
 LENGTH = 255  # characters of what is told
 
 
 class TaskMetrics:
-    """Counts into ``registry``. Tasks that are none of ``names`` count as one, and workers beyond the last 200 do not.
+    """Counts into ``registry``. Tasks that are none of ``names`` count as one.
+
+    Of workers that are not known to live the last 200 count.
 
     ``hostname`` is a worker's whole name, such as worker1@host: of several on a machine each counts for itself.
     """
@@ -49,7 +51,8 @@ class TaskMetrics:
             buckets=BUCKETS,
         )
         self._tasks: dict[str, str] = {}
-        self._hosts: dict[str, None] = {}
+        self._living: set[str] = set()
+        self._hosts: dict[str, None] = {}  # the others
 
     def see(self, event: Mapping[str, Any]) -> None:
         """Count one of Celery's events, whoever has sent it and whatever is in it. Only the first names its task."""
@@ -72,6 +75,17 @@ class TaskMetrics:
         if kind == "task-succeeded" and isinstance(runtime, int | float) and 0 <= runtime < LONGEST:
             self._runtime.labels(*labels).observe(runtime)
 
+    def live(self, workers: Collection[str]) -> None:
+        """Note that these workers live, and no others; what they have not done yet is shown as 0."""
+        before, self._living = self._living, {label(_text(worker)) for worker in workers}
+        for host in self._living:
+            self._hosts.pop(host, None)
+        for gone in before - self._living:
+            self._remember(gone)
+        for worker in workers:
+            for name in self._names:
+                self.show(name, worker)
+
     def show(self, name: str, hostname: Any, queue: str = QUEUE) -> tuple[str, str, str]:
         """Show what did not happen as 0: Prometheus sees an increase only from a number that it has read.
 
@@ -84,10 +98,14 @@ class TaskMetrics:
 
     def _host(self, told: Any) -> str:
         host = label(_text(told))
+        if host not in self._living:
+            self._remember(host)
+        return host
+
+    def _remember(self, host: str) -> None:
         if (gone := _put(self._hosts, host, None, most=HOSTS)) is not None:
             for family in (*self._counters.values(), self._runtime):
                 family.remove_by_labels({"hostname": gone})
-        return host
 
 
 def _text(told: Any) -> str:

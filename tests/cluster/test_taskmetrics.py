@@ -88,6 +88,23 @@ def test_tasks_of_others_count_as_one_and_their_workers_are_few() -> None:
     assert ("unknown", f"w{HOSTS * 3 - 1}@h") in found
 
 
+def test_however_many_workers_live_none_is_forgotten_for_another_one_or_for_strangers() -> None:
+    metrics = TaskMetrics(registry := new_registry(), names(["users"]))
+    living = [f"worker{number}@host" for number in range(HOSTS + 1)]
+    for _ in range(2):  # scrapes
+        metrics.live(living)
+        for host in living:
+            metrics.see(event("received", name=BATCH, hostname=host))
+        for number in range(HOSTS + 1):
+            metrics.see(event("received", name=BATCH, hostname=f"stranger{number}@host"))
+    found = read(registry)["received_total"]
+    assert {found.get((BATCH, host)) for host in living} == {2}
+    assert len(found) == len(living) + HOSTS
+    # Who no longer lives is one of those of whom only the last ones count.
+    metrics.live([])
+    assert len(read(registry)["received_total"]) == HOSTS
+
+
 def test_the_names_of_tasks_are_remembered_for_the_newest_only() -> None:
     metrics = TaskMetrics(registry := new_registry(), names([]))
     for number in range(REMEMBERED + 1):
