@@ -11,6 +11,7 @@ CeleryctlError                1   the command failed
 ├── RefusedError              1   the database does not take a value
 ├── BrokerRefusedError        1   the broker does not permit its user to do that
 ├── SourceError               1   a source answered, but not with what it should
+│   └── AnswerError               the answer looked well, but nothing can be made of it
 └── UnreachableError         69   a needed service or worker does not answer
     ├── DatabaseUnreachableError
     ├── BrokerUnreachableError
@@ -87,6 +88,10 @@ class BrokerRefusedError(CeleryctlError):
 
 class SourceError(CeleryctlError):
     """A source did not answer with what it should."""
+
+
+class AnswerError(SourceError):
+    """Nothing can be made of what a source has answered."""
 
 
 class UnreachableError(CeleryctlError):

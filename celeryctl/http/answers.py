@@ -56,6 +56,14 @@ class Meter:
         with self._lock:
             self.ended.append((outcome, seconds))
 
+    def count_useless(self) -> None:
+        """An answer that had counted as good is of no use; which one matters to nobody, all are added up."""
+        with self._lock:
+            for index, (outcome, seconds) in reversed(list(enumerate(self.ended))):
+                if outcome == "ok":
+                    self.ended[index] = ("invalid", seconds)
+                    return
+
     @property
     def answers(self) -> list[float]:
         """The seconds that each answer took that could be used."""

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from celeryctl.dataset import Dataset
-from celeryctl.errors import SourceError
+from celeryctl.errors import AnswerError
 
 # A string that is not UTF-8 comes out as UnicodeDecodeError, all else as msgspec's own.
 FAULTS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
@@ -33,7 +33,7 @@ def members(dataset: Dataset, body: bytes, what: str) -> dict[str, msgspec.Raw]:
 def checked(dataset: Dataset, found: Found, body: bytes) -> Found:
     """What was ``found`` in the answer, where it is not too much for its size. Raises SourceError."""
     if _are_too_many(found, body):
-        raise SourceError(
+        raise AnswerError(
             f"the source of {dataset.name} sends too much",
             why=f"there are {len(found):,} records in {len(body):,} bytes; of ones so small {MOST:,} are the most",
             fix=f"ask it for pages: edit {dataset.origin}" if dataset.origin != "built in" else "celeryctl config show",
@@ -53,7 +53,7 @@ def _apart(dataset: Dataset, body: bytes, kind: type[Found], what: str) -> Found
         if again is None:
             why = "it is nested too deeply" if isinstance(exc, RecursionError) else str(exc)
             told = f"the source of {dataset.name} did not answer with {what}"
-            raise SourceError(told, why=why, fix="celeryctl config show") from None
+            raise AnswerError(told, why=why, fix="celeryctl config show") from None
         return again
 
 

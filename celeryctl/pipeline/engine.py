@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from celeryctl import http
 from celeryctl.dataset import Dataset, Datasets
-from celeryctl.errors import CeleryctlError, RefusedError, SourceUnreachableError, UnreachableError
+from celeryctl.errors import AnswerError, CeleryctlError, RefusedError, SourceUnreachableError, UnreachableError
 from celeryctl.pipeline import journal
 from celeryctl.pipeline.code import code_of
 from celeryctl.pipeline.fetch import assign, chunks, fetch_users
@@ -124,6 +124,8 @@ class Pipeline:
 
     def _give_up(self, claim: batches.Claim, meter: http.Meter, error: CeleryctlError, level: int) -> list[int]:
         logger.log(level, "batch is given up: %s", error)
+        if isinstance(error, AnswerError):
+            meter.count_useless()
         return batches.fail(claim, self.works, _metered(batches.Outcome(), meter), error)
 
     def _break_up(self, claim: batches.Claim) -> list[int] | None:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from celeryctl.dataset import Dataset
-from celeryctl.errors import SourceError
+from celeryctl.errors import AnswerError
 from celeryctl.pipeline.answer import members
 from celeryctl.pipeline.decode import Result, attribute, decode, usable
 from celeryctl.pipeline.page import Get
@@ -51,7 +51,7 @@ def _draw(dataset: Dataset, count: int, get: Get) -> list[Result]:
         url = dataset.source.with_query(**{dataset.source.size or "size": count - len(results)})
         drawn = decode(dataset, get(url).body)
         if not drawn:
-            raise SourceError(f"the source of {dataset.name} gives no records", why="its answer is an empty list")
+            raise AnswerError(f"the source of {dataset.name} gives no records", why="its answer is an empty list")
         results += drawn
     return results[:count]
 

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit, urlunsplit
 import msgspec
 
 from celeryctl.dataset import Dataset, Source
-from celeryctl.errors import SourceError
+from celeryctl.errors import AnswerError
 from celeryctl.pipeline.answer import FAULTS, members
 from celeryctl.pipeline.decode import Result, decode
 
@@ -113,10 +113,10 @@ def cursor_page(dataset: Dataset, body: bytes) -> tuple[list[Result], str | None
     try:
         following = msgspec.json.decode(fields.get(source.next or "next", b"null"), type=Cursor)
     except FAULTS as exc:
-        raise SourceError(f"the source of {dataset.name} did not answer with {PAGE}", why=str(exc)) from None
+        raise AnswerError(f"the source of {dataset.name} did not answer with {PAGE}", why=str(exc)) from None
     items = source.items or "items"
     if fields and items not in fields:
-        raise SourceError(f"the source of {dataset.name} did not answer with a page", why=f"it has no field {items!r}")
+        raise AnswerError(f"the source of {dataset.name} did not answer with a page", why=f"it has no field {items!r}")
     results = decode(dataset, bytes(fields.get(items, b"[]")))
     return results, None if following in (None, "") else str(following)
 
@@ -128,7 +128,7 @@ def _same_host(url: str, link: str | None) -> str | None:
     try:
         own, other = urlsplit(url), urlsplit(link)
     except ValueError as exc:
-        raise SourceError("a source's next page cannot be found", why=f"its link is no URL: {exc}") from None
+        raise AnswerError("a source's next page cannot be found", why=f"its link is no URL: {exc}") from None
     if own.hostname != other.hostname:
-        raise SourceError("a source's next page is on another host", why=f"{own.hostname} points to {other.hostname}")
+        raise AnswerError("a source's next page is on another host", why=f"{own.hostname} points to {other.hostname}")
     return urlunsplit(other._replace(scheme=own.scheme, netloc=own.netloc))

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from celeryctl.dataset import Dataset, Source
-from celeryctl.errors import SourceError
+from celeryctl.errors import AnswerError
 from celeryctl.pipeline.decode import attribute
 from celeryctl.pipeline.page import Get, Page, Trail, ask, last_page, numbered, read, url_of
 from celeryctl.pipeline.rejection import Rejection, key_shown
@@ -74,7 +74,7 @@ def _read(dataset: Dataset, claim: Claim, answers: Iterable[Any], code: str | No
 def _judge(dataset: Dataset, claim: Claim, page: Page, outcome: Outcome) -> None:
     """Note what a page tells about the end of the listing. Raises SourceError where that does not hold."""
     if page.refuted is not None:
-        raise SourceError(
+        raise AnswerError(
             f"the source of {dataset.name} contradicts itself",
             why=f"it says that there are {page.refuted} records, and gives more",
         )

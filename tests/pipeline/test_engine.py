@@ -14,7 +14,7 @@ from celeryctl.datasets import addresses, credit_cards
 from celeryctl.errors import DatabaseUnreachableError, RefusedError, SourceError
 from celeryctl.local.generate import CARD_NUMBERS
 from celeryctl.pipeline.engine import Pipeline
-from celeryctl.storage import batches, plan, runs
+from celeryctl.storage import batches, plan, runs, totals
 from celeryctl.storage.batches import Outcome
 from celeryctl.storage.cipher import Keyring
 from celeryctl.storage.database import database, session
@@ -102,6 +102,20 @@ def test_users_that_vanish_at_the_source_stay(make: Make, server: FaultServer) -
     server.answer("/users", Reply.json(people(1, 2)))
     fetch(make())
     assert stored() == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "reply"), [("invalid", Reply(200, b'[{"id": 1},]')), ("http_error", Reply.text("no", status=403))]
+)
+def test_only_the_answer_that_is_of_no_use_does_not_count_as_a_good_one(
+    make: Make, server: FaultServer, outcome: str, reply: Reply
+) -> None:
+    server.answer("/users", Reply.json(people(1, 3)), Reply.json(people(4, 6)), reply)
+    run = fetch(make(listing(page="_page", size="_limit", page_size=3)))
+    assert (run.error_exit, run.requests) == (1, 3)
+    with session():
+        counts = totals.read()["users"].counts("requests", totals.REQUESTS)
+    assert {name: count for name, count in counts.items() if count} == {"ok": 2, outcome: 1}
 
 
 @pytest.mark.parametrize("down", [Reply(503), Reply.text("Retry later"), Reply.close()])
