@@ -24,6 +24,8 @@ class Family:
 
 DATASET, SOURCE, HOST = ("dataset",), ("source",), ("hostname",)
 EVER = "since counting began"
+UNCOUNTED = ("Those of batches that were not brought to their end (worker died, run cancelled, database away or "
+             "refusing) are not in it.")  # fmt: skip
 
 FAMILIES: tuple[Family, ...] = (
     Family("celeryctl_database_up", "gauge", (),
@@ -47,9 +49,9 @@ FAMILIES: tuple[Family, ...] = (
            "Whether the source gave something of use when it was asked last."),
     Family("celeryctl_source_requests_total", "counter", (*SOURCE, "outcome"),
            f"Requests {EVER} by how they ended: ok, redirected, http_error, invalid (an answer of no use), timeout, "
-           "connection (also those that did not reach the source). Those of batches whose worker died are not in it."),
+           f"connection (also those that did not reach the source). {UNCOUNTED}"),
     Family("celeryctl_source_request_duration_seconds", "histogram", SOURCE,
-           f"Seconds that requests took, well or not, {EVER}. Those of batches whose worker died are not in it."),
+           f"Seconds that requests took, well or not, {EVER}. {UNCOUNTED}"),
     Family("celeryctl_overdue_batches", "gauge", (),
            "Open batches that nobody has claimed in time, or whose worker has fallen silent."),
     Family("celeryctl_unacked", "gauge", (), "Messages that a worker has taken and not yet acknowledged."),
