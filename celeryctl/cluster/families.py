@@ -29,7 +29,7 @@ UNCOUNTED = ("Those of batches that were not brought to their end (worker died, 
 
 FAMILIES: tuple[Family, ...] = (
     Family("celeryctl_database_up", "gauge", (),
-           "Whether the database answers; while it does not, what it knows is absent."),
+           "Whether the database answers and its tables can be read; while not, what it knows is absent."),
     Family("celeryctl_broker_up", "gauge", (),
            "Whether the broker answers; while it does not, what it knows is absent."),
     Family("celeryctl_rows", "gauge", DATASET, "Rows in the table."),

@@ -140,6 +140,12 @@ def test_of_a_server_that_is_away_the_page_says_just_that(
     assert "hunter2" not in caplog.text
 
 
+def test_a_database_without_the_tables_is_not_up_and_the_help_says_so(scrape: Scrape, database_url: str) -> None:
+    found = scrape(database=urlsplit(database_url)._replace(path="/postgres").geturl())
+    assert (found["celeryctl_database_up"], found["celeryctl_broker_up"]) == ({(): 0}, {(): 1})
+    assert "tables" in next(family.help for family in FAMILIES if family.name == "celeryctl_database_up")
+
+
 def test_a_taken_port_is_told_and_a_workers_port_is_no_concern_of_the_page(redis_url: str, tmp_path: Path) -> None:
     with socket.socket() as taken:
         with suppress(OSError):  # somebody else's is as good
