@@ -18,8 +18,8 @@ T = TypeVar("T")
 class Asked(Generic[T]):
     """Something that a server is asked for, by one thread at a time, however many want to know it.
 
-    An answer counts for ``keep`` seconds. ``renew`` is called where there was an error: the server may be another by
-    now.
+    An answer counts for ``keep`` seconds, and then while the next one is under way. ``renew`` is called where there was
+    an error: the server may be another by now.
     """
 
     def __init__(
@@ -28,16 +28,19 @@ class Asked(Generic[T]):
         self._what, self._ask, self._keep, self._renew = what, ask, keep, renew
         self._lock = threading.Lock()
         self._future: Future[T] | None = None
+        self._kept: Future[T] | None = None  # the answer before
         self._begun = 0.0
         self._away = False
 
     def begin(self) -> "Future[T]":
         """Ask, unless that is under way or has been done just now."""
         with self._lock:
-            if self._future is None or (self._future.done() and self._is_over(self._future)):
+            future = self._future
+            if future is None or (future.done() and self._is_over(future)):
+                self._kept = future if future and self._keep and not future.exception() else None
                 self._begun = time.monotonic()
-                self._future = threads.start(self._answer)
-            return self._future
+                self._future = future = threads.start(self._answer)
+            return self._kept if self._kept and not future.done() else future
 
     def result(self, future: "Future[T]", until: float) -> T | None:
         """The answer, where one comes until that instant of time.monotonic(); the log hears why none does."""

@@ -38,6 +38,35 @@ def test_an_answer_is_kept_for_as_long_as_it_counts() -> None:
     assert [ask(kept), ask(kept), ask(asked), ask(asked)] == [1, 1, 2, 3]
 
 
+def test_while_the_next_answer_is_under_way_the_last_one_counts_unless_it_was_an_error() -> None:
+    going: list[threading.Event] = []
+    faults: list[Exception] = []
+
+    def slowly() -> int:
+        going.append(go := threading.Event())
+        number = len(going)
+        go.wait(30)
+        if faults:
+            raise faults.pop()
+        return number
+
+    asked = Asked("it", slowly, keep=1e-9)
+    assert ask(asked, within=0) is None
+    eventually(lambda: going)[0].set()
+    assert eventually(lambda: ask(asked, within=0)) == 1
+    assert [ask(asked, within=0) for _ in range(3)] == [1] * 3  # which was over each time
+    eventually(lambda: len(going) == 2)
+    faults.append(KeyError("gone"))
+    going[1].set()
+    eventually(lambda: ask(asked, within=0) is None)
+    assert ask(asked, within=0) is None
+    eventually(lambda: len(going) == 3)
+    going[2].set()
+    assert eventually(lambda: ask(asked, within=0)) == 3
+    eventually(lambda: len(going) == 4)
+    going[3].set()
+
+
 def test_after_an_error_another_server_is_looked_for_and_the_log_hears_of_it_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
