@@ -123,8 +123,9 @@ def log() -> str:
     """The line of a batch, as text and as JSON."""
     from celeryctl import logs
     from celeryctl.pipeline import journal
-    from celeryctl.storage.batches import Claim, Outcome
+    from celeryctl.storage.batches import Claim
     from celeryctl.storage.ledger import Run
+    from celeryctl.storage.outcomes import Outcome
     from celeryctl.storage.upsert import Written
 
     as_json = logs.JsonFormatter()

@@ -27,6 +27,7 @@ from celeryctl.storage.database import session
 from celeryctl.storage.feed import current
 from celeryctl.storage.ledger import Run
 from celeryctl.storage.misses import Missed
+from celeryctl.storage.outcomes import Outcome
 from celeryctl.storage.rows import Rows
 from celeryctl.storage.work import Work
 
@@ -43,7 +44,7 @@ POLL = 0.2  # seconds between two looks at batches in other hands
 class Fetch(Protocol):
     """Brings the records of a claimed batch. Raises SourceError, SourceUnreachableError, LostError."""
 
-    def __call__(self, dataset: Dataset, claim: batches.Claim, lease: Lease, meter: http.Meter) -> batches.Outcome: ...
+    def __call__(self, dataset: Dataset, claim: batches.Claim, lease: Lease, meter: http.Meter) -> Outcome: ...
 
 
 def work_of(dataset: Dataset, settings: "Settings") -> Work:
@@ -59,7 +60,7 @@ def work_of(dataset: Dataset, settings: "Settings") -> Work:
     )
 
 
-def _metered(outcome: batches.Outcome, meter: http.Meter) -> batches.Outcome:
+def _metered(outcome: Outcome, meter: http.Meter) -> Outcome:
     return replace(outcome, requests=meter.requests, retries=meter.retries, timings=meter.ended)
 
 
@@ -118,7 +119,7 @@ class Pipeline:
         journal.finished(outcome, monotonic() - began)
         return following
 
-    def _complete(self, outcome: batches.Outcome, meter: http.Meter) -> batches.Outcome:
+    def _complete(self, outcome: Outcome, meter: http.Meter) -> Outcome:
         limited = [replace(missed, most_attempts=self.settings.max_attempts) for missed in outcome.missed]
         return replace(_metered(outcome, meter), missed=limited)
 
@@ -126,7 +127,7 @@ class Pipeline:
         logger.log(level, "batch is given up: %s", error)
         if isinstance(error, AnswerError):
             meter.count_useless()
-        return batches.fail(claim, self.works, _metered(batches.Outcome(), meter), error)
+        return batches.fail(claim, self.works, _metered(Outcome(), meter), error)
 
     def _break_up(self, claim: batches.Claim) -> list[int] | None:
         """Split a batch whose holders died; park what stands alone. None: try once more as it is."""
@@ -143,7 +144,7 @@ class Pipeline:
             (f"not done after {claim.attempts - 1} attempts: its worker died, or the database refused it",),
         )
         logger.warning("batch is given up: %s", parked.reasons[0])
-        lost = batches.Outcome(missed=[parked], ended=not splittable)
+        lost = Outcome(missed=[parked], ended=not splittable)
         return batches.finish(claim, lost, self.works, self.keyring)
 
     def drain(self, run_id: uuid.UUID, progress: Callable[[Run], None]) -> Run:
@@ -159,9 +160,7 @@ class Pipeline:
             if not claim:
                 sleep(POLL)
 
-    def fetch_from_source(
-        self, dataset: Dataset, claim: batches.Claim, lease: Lease, meter: http.Meter
-    ) -> batches.Outcome:
+    def fetch_from_source(self, dataset: Dataset, claim: batches.Claim, lease: Lease, meter: http.Meter) -> Outcome:
         """Ask the data set's own source, several requests at a time where a batch takes several."""
         dataset = replace(dataset, source=replace(dataset.source, url=self.settings.sources[dataset.name].url))
         began = monotonic()
@@ -182,19 +181,19 @@ class Pipeline:
             sources.answered(dataset.name, latency=meter.latency, took=monotonic() - began)
         return outcome
 
-    def _fetch_listing(self, dataset: Dataset, claim: batches.Claim, get: Get, run: Map) -> batches.Outcome:
+    def _fetch_listing(self, dataset: Dataset, claim: batches.Claim, get: Get, run: Map) -> Outcome:
         code = self._codes.get(dataset.name)
         with session():
             known = readings.recall(claim, dataset.model, dataset.key) if code else None
         return fetch_listing(dataset, claim, get, run, code=code, known=known)
 
-    def _fetch_users(self, dataset: Dataset, claim: batches.Claim, get: Get, run: Map) -> batches.Outcome:
+    def _fetch_users(self, dataset: Dataset, claim: batches.Claim, get: Get, run: Map) -> Outcome:
         with session():
             users = plan.wanting(claim.run, self.works[dataset.name], claim.lo, claim.hi)
         rows, missed = Rows(dataset.model, dataset.key), list[Missed]()
         for found in run(partial(fetch_users, dataset, get=get), chunks(dataset, users)):
             assign(found, rows, missed)
-        return batches.Outcome(rows, missed)
+        return Outcome(rows, missed)
 
     def prepare(self) -> None:
         """Load what the first batch would load: whole libraries. Nothing is opened."""

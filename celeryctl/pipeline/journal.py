@@ -4,7 +4,8 @@ import logging
 from contextlib import AbstractContextManager
 
 from celeryctl import logs
-from celeryctl.storage.batches import Claim, Outcome
+from celeryctl.storage.batches import Claim
+from celeryctl.storage.outcomes import Outcome
 
 logger = logging.getLogger(__name__)
 

@@ -12,8 +12,9 @@ from celeryctl.errors import AnswerError
 from celeryctl.pipeline.decode import attribute
 from celeryctl.pipeline.page import Get, Page, Trail, ask, last_page, numbered, read, url_of
 from celeryctl.pipeline.rejection import Rejection, key_shown
-from celeryctl.storage.batches import Claim, Outcome
+from celeryctl.storage.batches import Claim
 from celeryctl.storage.misses import Missed
+from celeryctl.storage.outcomes import Outcome
 from celeryctl.storage.readings import Reading
 from celeryctl.storage.rows import Rows
 

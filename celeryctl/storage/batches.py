@@ -4,21 +4,20 @@ Messages are hints. Whoever holds the latest token of a batch may finish it; eve
 """
 
 import uuid
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 
 import peewee
 
 from celeryctl.errors import CeleryctlError, SourceError, SourceUnreachableError
 from celeryctl.logs import mask
-from celeryctl.storage import rates, readings, runs, sources, totals
+from celeryctl.storage import outcomes, rates, runs, sources, totals
 from celeryctl.storage.cipher import Keyring
 from celeryctl.storage.database import database, transaction
 from celeryctl.storage.ledger import Batch, Run
-from celeryctl.storage.misses import Missed, clear, record
+from celeryctl.storage.misses import clear, record
+from celeryctl.storage.outcomes import Outcome
 from celeryctl.storage.plan import ANNOUNCE
-from celeryctl.storage.rows import Rows
-from celeryctl.storage.upsert import Written, upsert
 from celeryctl.storage.work import Works
 
 LEASE = 6.0  # seconds; a holder renews it every third, so that a dead one is noticed within ten
@@ -43,31 +42,6 @@ class Claim:
     hi: int
     attempts: int
     token: int
-
-
-@dataclass(slots=True)
-class Outcome:
-    """What came of a batch: rows to store, and what could not be stored; or how many rows are ``known`` to be stored.
-
-    For a listing: ``bound`` is its last page where known, ``ended`` says that this batch held it, ``position`` is where
-    the next batch goes on, ``page_size`` what the source really gives, ``expected`` how many records there are;
-    ``reading`` is what its pages held, by which they are known when they come again. ``timings`` are how each request
-    ended, and after how many seconds. ``written`` is what storing it came to, once it is finished.
-    """
-
-    rows: Rows | None = None
-    missed: list[Missed] = field(default_factory=list)
-    requests: int = 0
-    retries: int = 0
-    timings: Sequence[tuple[str, float]] = ()
-    bound: int | None = None
-    ended: bool = False
-    position: str | None = None
-    page_size: int | None = None
-    expected: int | None = None
-    known: int = 0
-    reading: readings.Reading | None = None
-    written: Written | None = None
 
 
 def claim(batch_id: int, *, holder: str | None = None, task_id: str | None = None) -> Claim | None:
@@ -103,8 +77,8 @@ def finish(claimed: Claim, outcome: Outcome, works: Works, keyring: Keyring) -> 
             return None
         work = works[claimed.run.dataset]
         if outcome.missed and not work.listing:
-            _hold_users(outcome)
-        written = outcome.written = _store(claimed, outcome, keyring)
+            outcomes.hold_users(outcome)
+        written = outcome.written = outcomes.store(claimed, outcome, keyring)
         if outcome.rows:
             clear(work, outcome.rows)
         record(work, outcome.missed)
@@ -116,9 +90,9 @@ def finish(claimed: Claim, outcome: Outcome, works: Works, keyring: Keyring) -> 
         for name, count in rows.items():
             setattr(run, name, getattr(run, name) + count)
         run.absent += absent
-        _count(run, outcome)
+        outcomes.count(run, outcome)
         if work.listing:
-            _turn_pages(run, outcome)
+            outcomes.turn_pages(run, outcome)
         run.save(only=run.dirty_fields)
         following = runs.advance(run, works)
         totals.add(run.dataset, rows=rows, requests=outcome.timings)
@@ -143,7 +117,7 @@ def fail(claimed: Claim, works: Works, outcome: Outcome, error: CeleryctlError) 
             asked = error.retry_after if isinstance(error, SourceUnreachableError) else None
             sources.failed(run.dataset, why, retry_after=asked, again=bool(run.error))
         run.error, run.error_exit = why, error.exit_code
-        _count(run, outcome)
+        outcomes.count(run, outcome)
         run.save(only=run.dirty_fields)
         following = runs.advance(run, works)
         totals.add(run.dataset, requests=outcome.timings)
@@ -170,40 +144,9 @@ def split(claimed: Claim) -> list[int]:
         return [batch.id for batch in Batch.insert_many(rows).returning(Batch.id)]
 
 
-def _store(claimed: Claim, outcome: Outcome, keyring: Keyring) -> Written:
-    if not outcome.rows:
-        return Written(unchanged=outcome.known)
-    if outcome.reading is None:
-        return upsert(outcome.rows, keyring)
-    return readings.store(claimed, outcome.rows, outcome.reading, keyring)
-
-
-def _hold_users(outcome: Outcome) -> None:
-    """Keep the users of rows and misses from being deleted, before anything else is locked that a deletion wants."""
-    users = outcome.rows.users if outcome.rows else ()
-    ids = sorted({*(user for user in users if user is not None), *(int(missed.key) for missed in outcome.missed)})
-    database.execute_sql("SELECT FROM users WHERE id = ANY (%s) ORDER BY id FOR KEY SHARE", (ids,))
-
-
 def _drop(claimed: Claim) -> bool:
     return bool(Batch.delete().where(Batch.id == claimed.id, Batch.token == claimed.token).execute())
 
 
 def _lock(run_id: uuid.UUID) -> Run:
     return Run.select().where(Run.id == run_id).for_update().get()
-
-
-def _count(run: Run, outcome: Outcome) -> None:
-    run.requests += outcome.requests
-    run.retries += outcome.retries
-
-
-def _turn_pages(run: Run, outcome: Outcome) -> None:
-    if outcome.bound is not None:
-        run.bound = max(outcome.bound, run.bound or 0)
-    elif outcome.ended:
-        run.bound = run.cursor
-    run.position = outcome.position
-    run.page_size = outcome.page_size or run.page_size
-    if outcome.expected is not None:
-        run.expected = min(outcome.expected, run.record_limit or outcome.expected)

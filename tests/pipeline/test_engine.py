@@ -15,10 +15,10 @@ from celeryctl.errors import DatabaseUnreachableError, RefusedError, SourceError
 from celeryctl.local.generate import CARD_NUMBERS
 from celeryctl.pipeline.engine import Pipeline
 from celeryctl.storage import batches, plan, runs, totals
-from celeryctl.storage.batches import Outcome
 from celeryctl.storage.cipher import Keyring
 from celeryctl.storage.database import database, session
 from celeryctl.storage.ledger import Batch, Miss, Run
+from celeryctl.storage.outcomes import Outcome
 from celeryctl.storage.rows import Rows
 from celeryctl.storage.user import User
 

@@ -8,6 +8,7 @@ from celeryctl.storage.cipher import Keyring
 from celeryctl.storage.database import database, session
 from celeryctl.storage.ledger import Batch, Run
 from celeryctl.storage.misses import Missed
+from celeryctl.storage.outcomes import Outcome
 from celeryctl.storage.rows import Rows
 from celeryctl.storage.user import User
 from celeryctl.storage.work import Work, Works
@@ -55,7 +56,7 @@ def finish(claim: batches.Claim, *missed: Missed, **more: Any) -> list[int] | No
             wanted = plan.wanting(claim.run, WORKS["addresses"], claim.lo, claim.hi)
         rows = [{"user": user_id, **PLACE} for user_id, _ in wanted if str(user_id) not in {one.key for one in missed}]
     rows = Rows(WORKS[claim.run.dataset].model, KEYS[claim.run.dataset], rows or [])
-    return batches.finish(claim, batches.Outcome(rows, list(missed), requests=1, **more), WORKS, RING)
+    return batches.finish(claim, Outcome(rows, list(missed), requests=1, **more), WORKS, RING)
 
 
 def drain(opened: runs.Opened, *missed: Missed) -> Run:

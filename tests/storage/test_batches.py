@@ -10,10 +10,11 @@ from waiting import eventually
 
 from celeryctl.errors import RefusedError, SourceError, SourceUnreachableError
 from celeryctl.local.generate import CARD_NUMBERS
-from celeryctl.storage import batches, plan
+from celeryctl.storage import batches, outcomes, plan
 from celeryctl.storage.database import connect_once, database, session, transaction
 from celeryctl.storage.ledger import Batch
 from celeryctl.storage.misses import Missed
+from celeryctl.storage.outcomes import Outcome
 from celeryctl.storage.reconciliation import reconcile
 
 from .ledgerkit import PLACE, WORKS, drain, finish, open_batches, order, overdue, people, reload, sql, take
@@ -28,7 +29,7 @@ def clean(database_url: str) -> None:
 
 
 def give_up(claim: batches.Claim) -> list[int]:
-    return batches.fail(claim, WORKS, batches.Outcome(requests=2, retries=1), SourceUnreachableError("down"))
+    return batches.fail(claim, WORKS, Outcome(requests=2, retries=1), SourceUnreachableError("down"))
 
 
 def test_of_many_claims_at_once_one_succeeds() -> None:
@@ -251,7 +252,7 @@ def test_a_batch_with_misses_and_the_deletion_of_its_users_wait_for_each_other(
                 failures.append(type(exc).__name__)
 
     deleting = threading.Thread(target=delete)
-    written = batches.upsert
+    written = outcomes.upsert
 
     def slow(*args: Any) -> Any:
         found = written(*args)
@@ -260,7 +261,7 @@ def test_a_batch_with_misses_and_the_deletion_of_its_users_wait_for_each_other(
             eventually(lambda: cursor.execute(BLOCKED) or cursor.fetchone()[0])
         return found
 
-    monkeypatch.setattr(batches, "upsert", slow)
+    monkeypatch.setattr(outcomes, "upsert", slow)
     assert finish(claim, Missed(str(low), "none"), rows=[{"user": high, **PLACE}]) is not None
     deleting.join(30)
     assert failures == []
@@ -271,7 +272,7 @@ def test_a_batch_with_misses_and_the_deletion_of_its_users_wait_for_each_other(
 def test_what_a_source_or_a_declaration_brought_into_an_error_is_masked_in_the_ledger() -> None:
     people(3)
     claim = take(order().batches[0])
-    batches.fail(claim, WORKS, batches.Outcome(), SourceError("no", why=f"it points to {CARD_NUMBERS[0]}.example"))
+    batches.fail(claim, WORKS, Outcome(), SourceError("no", why=f"it points to {CARD_NUMBERS[0]}.example"))
     kept = [sql("SELECT error FROM runs WHERE error IS NOT NULL"), sql("SELECT error FROM sources")]
     assert [str(one).count("it points to ****.example") for one in kept] == [1, 1]
     assert CARD_NUMBERS[0] not in str(kept)

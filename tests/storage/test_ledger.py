@@ -11,6 +11,7 @@ from celeryctl.storage import batches, plan, runs
 from celeryctl.storage.database import session
 from celeryctl.storage.ledger import Run
 from celeryctl.storage.misses import Missed
+from celeryctl.storage.outcomes import Outcome
 from celeryctl.storage.reconciliation import reconcile
 
 from .ledgerkit import WORKS, drain, finish, open_batches, order, overdue, people, reload, running_ids, sql, take
@@ -174,7 +175,7 @@ def test_followers_open_in_the_transaction_that_closes_their_parent() -> None:
 def test_followers_open_even_when_their_parent_failed() -> None:
     people(1)
     opened = order("users", followers=("addresses",))
-    batches.fail(take(opened.batches[0]), WORKS, batches.Outcome(), SourceUnreachableError("down"))
+    batches.fail(take(opened.batches[0]), WORKS, Outcome(), SourceUnreachableError("down"))
     assert reload(opened.run).status == "failed"
     assert running_ids() == ["addresses"]
 

@@ -14,6 +14,7 @@ from celeryctl.storage import batches, plan, reconciliation, runs, totals
 from celeryctl.storage.cipher import Keyring
 from celeryctl.storage.database import database, session
 from celeryctl.storage.ledger import Batch, Run
+from celeryctl.storage.outcomes import Outcome
 from celeryctl.storage.rows import Rows
 from celeryctl.storage.user import User
 from celeryctl.storage.work import Work
@@ -51,16 +52,16 @@ class Cluster(RuleBasedStateMachine):
         if claim := batches.claim(batch_id):
             self.held.append(claim)
 
-    def outcome(self, claim: batches.Claim) -> batches.Outcome:
+    def outcome(self, claim: batches.Claim) -> Outcome:
         if claim.run.dataset == "users":
             first, last = (claim.lo - 1) * 3 + 1, min(claim.hi * 3, self.source)
             same = {"name": f"version {self.version}", "username": "u", "email": "e"}
             rows = [{"external_id": number, **same} for number in range(first, last + 1)]
-            return batches.Outcome(Rows(User, ("external_id",), rows), bound=-(-self.source // 3), **ASKED)
+            return Outcome(Rows(User, ("external_id",), rows), bound=-(-self.source // 3), **ASKED)
         with session():
             users = plan.wanting(claim.run, WORKS["addresses"], claim.lo, claim.hi)
         rows = [{"user": user_id, **PLACE} for user_id, _ in users]
-        return batches.Outcome(Rows(Address, ("user",), rows), **ASKED)
+        return Outcome(Rows(Address, ("user",), rows), **ASKED)
 
     def finish(self, claim: batches.Claim) -> list[int]:
         return batches.finish(claim, self.outcome(claim), WORKS, RING) or []
@@ -115,7 +116,7 @@ class Cluster(RuleBasedStateMachine):
         ):
             self.messages += batches.split(claim)
         if fate == "source fails":
-            self.messages += batches.fail(claim, WORKS, batches.Outcome(**ASKED), SourceUnreachableError("down"))
+            self.messages += batches.fail(claim, WORKS, Outcome(**ASKED), SourceUnreachableError("down"))
 
     def thaw(self, frozen: batches.Claim) -> None:
         """While a worker is frozen its lease ends and another takes the batch; when it thaws it is too late."""

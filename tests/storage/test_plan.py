@@ -11,6 +11,7 @@ import pytest
 from celeryctl.storage import batches, plan, runs
 from celeryctl.storage.database import database, session
 from celeryctl.storage.misses import Missed
+from celeryctl.storage.outcomes import Outcome
 
 from .ledgerkit import RING, WORKS, drain, finish, open_batches, order, people, sql, take
 
@@ -50,7 +51,7 @@ def test_a_run_is_cut_so_that_every_process_gets_some_of_it(records: int | None,
 def test_a_batch_of_pages_holds_no_more_than_it_may(most: int, batch: tuple[int, int]) -> None:
     works = {**WORKS, "users": replace(WORKS["users"], batch_size=most)}
     opened = order("users", works=works)
-    outcome = batches.Outcome(bound=9)
+    outcome = Outcome(bound=9)
     batches.finish(take(opened.batches[0]), outcome, works, RING)
     assert open_batches()[0] == batch
 

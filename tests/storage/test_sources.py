@@ -4,6 +4,7 @@ import pytest
 
 from celeryctl.errors import CeleryctlError, SourceError, SourceUnreachableError
 from celeryctl.storage import batches, sources
+from celeryctl.storage.outcomes import Outcome
 
 from .ledgerkit import WORKS, finish, order, people, sql, take
 
@@ -25,7 +26,7 @@ def alone() -> tuple[int, float | None]:
 
 
 def fail(batch_id: int, error: CeleryctlError | None = None) -> None:
-    batches.fail(take(batch_id), WORKS, batches.Outcome(), error or SourceUnreachableError("down"))
+    batches.fail(take(batch_id), WORKS, Outcome(), error or SourceUnreachableError("down"))
 
 
 def test_from_the_third_failure_on_it_is_left_alone_for_twice_as_long_every_time() -> None:
@@ -88,7 +89,7 @@ def test_a_run_counts_once_however_many_of_its_batches_fail() -> None:
     opened = order()
     first, second = (take(batch_id) for batch_id in opened.batches)
     for claim in (first, second):
-        batches.fail(claim, WORKS, batches.Outcome(), SourceUnreachableError("down"))
+        batches.fail(claim, WORKS, Outcome(), SourceUnreachableError("down"))
     assert alone() == (1, None)
 
 
@@ -96,7 +97,7 @@ def test_a_batch_that_went_to_somebody_else_counts_for_nothing() -> None:
     people(1)
     claim = take(order().batches[0])
     finish(claim)
-    batches.fail(claim, WORKS, batches.Outcome(), SourceUnreachableError("down"))
+    batches.fail(claim, WORKS, Outcome(), SourceUnreachableError("down"))
     assert sql(ALONE) == []
 
 

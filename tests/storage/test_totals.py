@@ -9,6 +9,7 @@ from celeryctl.errors import RefusedError, SourceUnreachableError
 from celeryctl.storage import batches, runs, totals
 from celeryctl.storage.database import session, transaction
 from celeryctl.storage.misses import Missed
+from celeryctl.storage.outcomes import Outcome
 
 from .ledgerkit import PLACE, WORKS, drain, finish, order, overdue, people, sql, take
 
@@ -58,7 +59,7 @@ def test_a_batch_that_is_done_twice_counts_once() -> None:
     finish(take(late.id), timings=[("ok", 0.1)])
     before = known().values
     assert finish(late, timings=[("ok", 0.1)]) is None
-    batches.fail(late, WORKS, batches.Outcome(timings=[("timeout", 9)]), SourceUnreachableError("down"))
+    batches.fail(late, WORKS, Outcome(timings=[("timeout", 9)]), SourceUnreachableError("down"))
     assert known().values == before
     assert rows() == {"created": 3}
 
@@ -73,7 +74,7 @@ def test_what_the_database_refuses_counts_for_nothing() -> None:
 
 def test_a_batch_that_is_given_up_counts_its_requests() -> None:
     people(3)
-    outcome = batches.Outcome(timings=[("http_error", 0.3), ("connection", 0.001)])
+    outcome = Outcome(timings=[("http_error", 0.3), ("connection", 0.001)])
     batches.fail(take(order().batches[0]), WORKS, outcome, SourceUnreachableError("down"))
     counts = known().counts("requests", totals.REQUESTS)
     assert (counts["http_error"], counts["connection"], counts["ok"]) == (1, 1, 0)
@@ -88,7 +89,7 @@ def test_the_end_of_the_last_run_without_an_error_is_known_when_others_failed_si
     ended = sql("SELECT extract(epoch FROM finished_at)::float8 FROM runs")[0][0]
     assert known().success == pytest.approx(ended)
     people(1)
-    batches.fail(take(order().batches[0]), WORKS, batches.Outcome(), SourceUnreachableError("down"))
+    batches.fail(take(order().batches[0]), WORKS, Outcome(), SourceUnreachableError("down"))
     sql("DELETE FROM runs")
     assert known().success == pytest.approx(ended)
 
