@@ -89,14 +89,14 @@ def test_tasks_of_others_count_as_one_and_their_workers_are_few() -> None:
 
 
 def test_however_many_workers_live_none_is_forgotten_for_another_one_or_for_strangers() -> None:
-    metrics = TaskMetrics(registry := new_registry(), names(["users"]))
+    metrics = TaskMetrics(registry := new_registry(), names([]))
     living = [f"worker{number}@host" for number in range(HOSTS + 1)]
     for _ in range(2):  # scrapes
         metrics.live(living)
         for host in living:
             metrics.see(event("received", name=BATCH, hostname=host))
-        for number in range(HOSTS + 1):
-            metrics.see(event("received", name=BATCH, hostname=f"stranger{number}@host"))
+    for number in range(HOSTS + 1):
+        metrics.see(event("received", name=BATCH, hostname=f"stranger{number}@host"))
     found = read(registry)["received_total"]
     assert {found.get((BATCH, host)) for host in living} == {2}
     assert len(found) == len(living) + HOSTS
