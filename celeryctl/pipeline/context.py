@@ -13,6 +13,8 @@ from celeryctl.storage.cipher import Keyring
 from celeryctl.storage.coverage import holds_sealed
 from celeryctl.storage.database import session
 
+WITHOUT_A_KEY = "where it is lost: celeryctl psql -c 'DELETE FROM credit_cards', then fetch them again"
+
 
 @dataclass(frozen=True, slots=True)
 class Context:
@@ -82,7 +84,7 @@ class Context:
             raise SettingsError(
                 "the card key of this home is gone",
                 why="the database holds numbers that it encrypted, which a new key could not read",
-                fix=f"restore {self.settings.home / 'card.key'} from a backup, or: celeryctl down --data",
+                fix=f"restore {self.settings.home / 'card.key'} from a backup; {WITHOUT_A_KEY}",
             )
 
     def pipeline(self, *, fetch: Fetch | None = None) -> Pipeline:

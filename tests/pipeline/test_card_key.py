@@ -35,6 +35,8 @@ def test_one_that_is_gone_is_not_replaced_while_its_numbers_are_there(context: C
     context.keyring(create=True)  # nothing was encrypted with it
     seed.sow(context, count=1, seed=0, progress=lambda run: None)
     key.unlink()
-    with pytest.raises(SettingsError, match="the card key of this home is gone"):
+    with pytest.raises(SettingsError, match="the card key of this home is gone") as caught:
         context.keyring(create=True)
+    assert "DELETE FROM credit_cards" in caught.value.fix
+    assert "down" not in caught.value.fix  # it would delete what was just restored
     assert not key.exists()
