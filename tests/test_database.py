@@ -13,6 +13,7 @@ import peewee
 import psycopg2
 import pytest
 from playhouse.pool import PooledPostgresqlDatabase
+from storage.ledgerkit import while_held
 from waiting import eventually
 
 from celeryctl import User
@@ -24,6 +25,7 @@ from celeryctl.local.postgres import Postgres
 from celeryctl.storage import database as db
 from celeryctl.storage import schema
 from celeryctl.storage.ledger import Batch, Miss, Run, SourceState, Worker
+from celeryctl.storage.locks import Patience
 from celeryctl.storage.row import Row
 
 pytestmark = pytest.mark.integration
@@ -405,6 +407,14 @@ def test_the_table_of_a_further_data_set_is_created_with_its_indexes(bare: str, 
     assert schema.migrate([further]) == []
     assert columns("loyalty") == ["created_at", "fetched_at", "id", "tier", "updated_at", "user_id"]
     assert _keys_without_index() == []
+
+
+def test_the_table_of_a_further_data_set_is_created_while_users_are_written(bare: str, further: type[Row]) -> None:
+    schema.migrate([])
+    insert = "INSERT INTO users (external_id, name, username, email) VALUES (1, 'n', 'u', 'e')"
+    patience = Patience(wait="50ms", pause=0.05, tries=600)
+    assert while_held(bare, insert, lambda: schema.migrate([further], patience=patience)) == ["create loyalty"]
+    assert schema.pending([further]) == []
 
 
 def test_a_data_sets_own_migrations_are_applied_to_a_table_that_was_there(

@@ -3,6 +3,8 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TypeVar
 
 import peewee
 from psycopg2.errors import DeadlockDetected, LockNotAvailable
@@ -10,32 +12,38 @@ from psycopg2.errors import DeadlockDetected, LockNotAvailable
 from celeryctl.errors import SchemaError
 from celeryctl.storage.database import database
 
-WAIT = "2s"  # for a lock: what workers do in a transaction is mostly over by then
-PAUSE = 1.0  # seconds until the next try, in which those who waited behind us get on
-TRIES = 20
+T = TypeVar("T")
 FIX = "celeryctl psql -c \"SELECT pid, xact_start, query FROM pg_stat_activity WHERE state <> 'idle' ORDER BY 2\""
 
 
-@contextmanager
-def brief() -> Iterator[None]:
-    """Within the block no lock is waited for long, on the connection that is held."""
-    database.execute_sql(f"SET lock_timeout = '{WAIT}'")
-    try:
-        yield
-    finally:
-        database.execute_sql("RESET lock_timeout")
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a lock is waited for: what workers do in a transaction is mostly over within ``wait``."""
 
+    wait: str = "2s"
+    pause: float = 1.0  # seconds until the next try, in which those who waited behind us get on
+    tries: int = 20
 
-def tried(change: Callable[[], object]) -> None:
-    """Make the change, again and again where it does not get a lock. Raises SchemaError where that never comes."""
-    for _ in range(TRIES):
+    @contextmanager
+    def brief(self) -> Iterator[None]:
+        """Within the block no lock is waited for long, on the connection that is held."""
+        database.execute_sql(f"SET lock_timeout = '{self.wait}'")
         try:
-            change()
-        except peewee.OperationalError as exc:
-            if not isinstance(getattr(exc, "orig", None), LockNotAvailable | DeadlockDetected):
-                raise
-            time.sleep(PAUSE)
-        else:
-            return
-    why = f"{TRIES} times a lock did not come within {WAIT}"
-    raise SchemaError("a table that is to be changed is in use", why=why, fix=FIX)
+            yield
+        finally:
+            database.execute_sql("RESET lock_timeout")
+
+    def tried(self, change: Callable[[], T]) -> T:
+        """What ``change`` returns, made again where it gets no lock. Raises SchemaError where that never comes."""
+        for _ in range(self.tries):
+            try:
+                return change()
+            except peewee.OperationalError as exc:
+                if not isinstance(getattr(exc, "orig", None), LockNotAvailable | DeadlockDetected):
+                    raise
+                time.sleep(self.pause)
+        why = f"{self.tries} times a lock did not come within {self.wait}"
+        raise SchemaError("a table that is to be changed is in use", why=why, fix=FIX)
+
+
+PATIENCE = Patience()

@@ -15,9 +15,10 @@ from psycopg2.extensions import connection as Connection  # noqa: N812 - it is a
 from psycopg2.extensions import make_dsn
 
 from celeryctl.errors import SchemaError
-from celeryctl.storage import adoption, counters, locks, privileges
+from celeryctl.storage import adoption, counters, privileges
 from celeryctl.storage.cipher import Keyring
-from celeryctl.storage.database import connect_once, database, parameters_of, session, transaction, translate
+from celeryctl.storage.database import connect_once, database, parameters_of, session, translate
+from celeryctl.storage.locks import PATIENCE, Patience
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 HISTORY = "celeryctl_migrations"
@@ -70,28 +71,29 @@ def pending(further: Models) -> list[str]:
         ]
 
 
-def migrate(further: Models, *, adopt: Callable[[], Keyring] | None = None) -> list[str]:
+def migrate(further: Models, *, adopt: Callable[[], Keyring] | None = None, patience: Patience = PATIENCE) -> list[str]:
     """Apply what is pending and return it. Several at once are safe: the second waits and finds nothing to do.
 
     ``further`` are the models of data sets that are not built in: their tables are created from them, later changes
     are their authors' migrations. Raises SchemaError, with nothing changed, where another application's tables are;
     those of the one that this replaces are taken over where ``adopt`` gives the keys.
     """
-    with session(), _one_at_a_time(), privileges.narrowed(), locks.brief():
+    with session(), _one_at_a_time(), privileges.narrowed(), patience.brief():
         done = pending(further)
         if not done:
             return done  # also to those who may make nothing
         ours, *theirs = _runners(further)
-        done = [*_adopt(ours, adopt), *done]
-        locks.tried(ours.up)
+        if take_over := _adoption(ours, adopt):
+            done = [patience.tried(take_over), *done]
+        patience.tried(ours.up)
         privileges.narrow()  # what follows may take hours
         new = [model for model in further if not database.table_exists(model._meta.table_name)]
-        database.create_tables(new)
+        patience.tried(partial(database.create_tables, new))
         for table in counters.uncounted(further):
-            locks.tried(partial(counters.count_table, table))
+            patience.tried(partial(counters.count_table, table))
         for model, runner in zip(filter(_own_migrations, further), theirs, strict=True):
             # A table made from the model as it is now has every change already.
-            runner.fake() if model in new else locks.tried(runner.up)
+            runner.fake() if model in new else patience.tried(runner.up)
         return done
 
 
@@ -140,10 +142,10 @@ def _own_migrations(model: type[peewee.Model]) -> Path | None:
     return folder if folder and folder.is_dir() else None
 
 
-def _adopt(ours: Runner, keys: Callable[[], Keyring] | None) -> list[str]:
-    """Take over the tables of the application that this one replaces. What was done; SchemaError where it may not."""
+def _adoption(ours: Runner, keys: Callable[[], Keyring] | None) -> Callable[[], str] | None:
+    """What takes over the tables of the application that this one replaces; SchemaError where that may not be."""
     if database.table_exists(HISTORY) or not (strange := adoption.strange()):
-        return []
+        return None
     named = f"the database already has tables that are not celeryctl's: {', '.join(strange)}"
     if not adoption.is_known():
         raise SchemaError(named, why="nothing was changed", fix="name another database in DATABASE_URL")
@@ -155,10 +157,14 @@ def _adopt(ours: Runner, keys: Callable[[], Keyring] | None) -> list[str]:
         why = f"each user's newest rows can be kept, encrypted: {adoption.told()}; the others{lost} would be deleted"
         fix = "celeryctl init-db --yes    (stop the other application and pg_dump before it)"
         raise SchemaError(named, why=why, fix=fix)
-    ring = keys()
-    with transaction():
+    return partial(_take_over, ours, keys(), f"; the others{lost} are deleted")
+
+
+def _take_over(ours: Runner, ring: Keyring, rest: str) -> str:
+    """Change the other application's tables into ours, or nothing. What was done."""
+    with database.atomic():  # its errors come out as they are, for `Patience.tried`
         adoption.set_aside()
         counts = adoption.told(adoption.ASIDE)
         ours.up()
         adoption.take_over(ring)
-    return [f"kept {counts}; the others{lost} are deleted"]
+    return f"kept {counts}{rest}"

@@ -1,6 +1,12 @@
 """What the tests of the ledger share: two small data sets, people, and a batch's way in one call."""
 
-from typing import Any
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from typing import Any, TypeVar
+
+import psycopg2
+from waiting import eventually
 
 from celeryctl.datasets.addresses import Address
 from celeryctl.storage import batches, plan, runs
@@ -13,6 +19,7 @@ from celeryctl.storage.rows import Rows
 from celeryctl.storage.user import User
 from celeryctl.storage.work import Work, Works
 
+T = TypeVar("T")
 PLACE = dict.fromkeys(("street_number", "street_name", "city", "state", "country", "postal_code"), "x")
 KEYS = {"users": ("external_id",), "addresses": ("user",)}
 RING = Keyring([])
@@ -84,3 +91,24 @@ def overdue(seconds: float = 60) -> None:
 
 def running_ids() -> list[str]:
     return [row[0] for row in sql("SELECT dataset FROM runs WHERE status = 'running' ORDER BY dataset")]
+
+
+def while_held(url: str, held: str, change: Callable[[], T]) -> T:
+    """What the change returns, begun while a transaction holds what ``held`` takes, which ends at the second wait."""
+    waits: set[Any] = set()
+
+    def is_second(cursor: Any) -> bool:
+        cursor.execute("SELECT waitstart FROM pg_locks WHERE NOT granted AND waitstart IS NOT NULL")
+        waits.update(cursor.fetchall())
+        return len(waits) > 1
+
+    with closing(psycopg2.connect(url)) as holder, closing(psycopg2.connect(url)) as other, ThreadPoolExecutor(1) as do:
+        holder.cursor().execute(held)
+        other.autocommit = True
+        cursor = other.cursor()
+        changing = do.submit(change)
+        try:
+            eventually(lambda: is_second(cursor) or changing.done())
+        finally:
+            holder.rollback()
+        return changing.result()

@@ -12,9 +12,10 @@ from celeryctl.services import UserService, use
 from celeryctl.storage import counters, schema
 from celeryctl.storage import database as db
 from celeryctl.storage.cipher import Keyring
+from celeryctl.storage.locks import Patience
 from celeryctl.storage.user import User
 
-from .ledgerkit import sql
+from .ledgerkit import sql, while_held
 
 pytestmark = pytest.mark.integration
 
@@ -100,6 +101,13 @@ def test_unless_it_is_asked_for_nothing_is_changed() -> None:
         schema.migrate([])
     assert caught.value.fix.startswith("celeryctl init-db --yes")
     assert sql(TABLES) == before
+
+
+def test_who_still_reads_the_old_tables_is_waited_for(empty_database: str) -> None:
+    patience = Patience(wait="50ms", pause=0.05, tries=600)
+    done = while_held(empty_database, "SELECT FROM users", lambda: schema.migrate([], adopt=ring, patience=patience))
+    assert done[0] == f"kept {TOLD}; the others are deleted"
+    assert sql("SELECT count(*) FROM users") == [(2,)]
 
 
 @pytest.mark.shows_numbers("the application that is replaced stores them in the clear")

@@ -17,10 +17,12 @@ from celeryctl.cli import app
 from celeryctl.errors import SchemaError
 from celeryctl.local.postgres import Postgres
 from celeryctl.storage import database as db
-from celeryctl.storage import locks, schema
+from celeryctl.storage import schema
+from celeryctl.storage.locks import Patience
 
 pytestmark = pytest.mark.integration
 
+PATIENCE = Patience(pause=0.1)
 # What statements of an older version rely on, each with what a migration must not do to it.
 RELIED_ON = {
     "columns keep their names and types": """
@@ -83,7 +85,7 @@ def up(target: str) -> None:
 
 
 def state(tables: list[str]) -> tuple[dict[str, set[tuple[Any, ...]]], set[tuple[Any, ...]]]:
-    relied = {what: set(rows(query.replace("%", "%%"))) for what, query in RELIED_ON.items()}
+    relied = {what: set(rows(query)) for what, query in RELIED_ON.items()}
     with db.session():
         found = db.database.execute_sql(IN_THE_WAY, {"tables": tables}).fetchall()
     return relied, set(found)
@@ -132,7 +134,6 @@ def later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     changes = "; ".join(f"ALTER TABLE {table} ADD later text" for table in ("users", "runs", "batches", "misses"))
     (folder / "9999_later.py").write_text(f"def up(migrator, db):\n    db.execute_sql({changes!r})\n")
     monkeypatch.setattr(schema, "MIGRATIONS", folder)
-    monkeypatch.setattr(locks, "PAUSE", 0.1)
     return "9999_later"
 
 
@@ -146,7 +147,7 @@ def test_tables_are_changed_while_a_worker_of_the_version_before_fetches(
         fetch = process(["celeryctl", "fetch", "all", "--wait"], tmp_path / "fetch.log", variables)
         with worker(tmp_path / "log", variables), fetch as client:
             eventually(lambda: value("SELECT count(*) FROM addresses") > 0)
-            assert schema.migrate([]) == [later]
+            assert schema.migrate([], patience=PATIENCE) == [later]
             assert value("SELECT count(*) FROM runs WHERE status = 'running'") > 0
             assert client.ended(60) == 0
     assert rows("SELECT status, created, requests > 0 FROM runs") == [("succeeded", 300, True)] * 3
@@ -155,7 +156,7 @@ def test_tables_are_changed_while_a_worker_of_the_version_before_fetches(
 
 def test_a_migration_lets_others_pass_while_somebody_holds_a_table(bare: str, later: str) -> None:
     up(MIGRATIONS[-1])
-    changing = threading.Thread(target=lambda: schema.migrate([]), daemon=True)
+    changing = threading.Thread(target=lambda: schema.migrate([], patience=PATIENCE), daemon=True)
     with closing(psycopg2.connect(bare)) as long, closing(psycopg2.connect(bare)) as other:
         long.cursor().execute("SELECT FROM users")  # and the transaction stays open
         changing.start()
@@ -171,16 +172,12 @@ def test_a_migration_lets_others_pass_while_somebody_holds_a_table(bare: str, la
     assert schema.pending([]) == []
 
 
-def test_a_table_that_is_held_for_long_is_told_with_how_to_find_the_holder(
-    bare: str, later: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_table_that_is_held_for_long_is_told_with_how_to_find_the_holder(bare: str, later: str) -> None:
     up(MIGRATIONS[-1])
-    monkeypatch.setattr(locks, "TRIES", 2)
-    monkeypatch.setattr(locks, "WAIT", "10ms")
     with closing(psycopg2.connect(bare)) as holder:
         holder.cursor().execute("SELECT FROM batches")
         with pytest.raises(SchemaError, match="in use") as caught:
-            schema.migrate([])
+            schema.migrate([], patience=Patience(wait="10ms", pause=0.1, tries=2))
     assert "pg_stat_activity" in caught.value.fix
     assert schema.pending([]) == [later]
     assert value("SHOW lock_timeout") == "1min"
