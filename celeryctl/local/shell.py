@@ -16,31 +16,57 @@ from celeryctl.local import wheels
 from celeryctl.pipeline.context import Context
 from celeryctl.storage import server
 
+Program = Literal["pg_dump", "pg_restore"]
+DEBIAN = Path("/usr/lib/postgresql")  # where packages of several versions lie; PATH leads to one of them
+
 
 def psql(context: Context, arguments: Sequence[str]) -> int:
     """Run psql with these options until it ends. Returns its exit code; raises CeleryctlError where there is none."""
     return _run("psql", context, arguments, shutil.which("psql") or _of_wheel("psql"))
 
 
-def archive(program: Literal["pg_dump", "pg_restore"], context: Context, arguments: Sequence[str]) -> int:
-    """The same with one that copies the whole database.
+def archive(program: Program, context: Context, arguments: Sequence[str]) -> int:
+    """The same with one that copies the whole database, of a version that fits the server's."""
+    return _run(program, context, arguments, fitting(program, server.version()[0]))
 
-    The server's version of it is taken where there is one: an older server does not know what a newer pg_restore sets,
-    and a newer server refuses an older pg_dump.
+
+def fitting(program: Program, major: int) -> str:
+    """The program for a server of that version: of the same one, or a pg_restore that is older.
+
+    Raises CeleryctlError where there is none: an older pg_dump copies nothing of it, and what a newer program writes
+    and sets it may not know.
     """
-    executable = shutil.which(program)
-    if not executable or _major(executable) != server.version()[0]:
-        try:
-            executable = _of_wheel(program)
-        except CeleryctlError:
-            if not executable:
-                raise
-    return _run(program, context, arguments, executable)
+    found = _at_hand(program)
+    fits = [one for one in found if one == major or (one < major and program == "pg_restore")]
+    if not fits:
+        why = (
+            f"the server is of that version; a copy of {', '.join(map(str, sorted(found)))} might not get back into it"
+        )
+        fix = f"apt-get install postgresql-client-{major}"
+        raise CeleryctlError(f"there is no {program} of version {major} here", why=why, fix=fix)
+    return found[max(fits)]
+
+
+def _at_hand(program: Program) -> dict[int, str]:
+    """By version; of several that in PATH counts, then those of Debian's packages. CeleryctlError where none is."""
+    debian = sorted(map(str, DEBIAN.glob(f"*/bin/{program}")))
+    found = {_major(one): one for one in (*debian, shutil.which(program)) if one}
+    found.pop(0, None)
+    try:
+        wheel = _of_wheel(program)
+    except CeleryctlError:
+        if not found:
+            raise
+        return found
+    return {_major(wheel): wheel, **found}
 
 
 def _major(executable: str) -> int:
     """Of `pg_dump (PostgreSQL) 18.4 (…)`; 0 of what says nothing of the kind."""
-    said = subprocess.run([executable, "--version"], capture_output=True, text=True, check=False).stdout  # noqa: S603
+    try:
+        said = subprocess.run([executable, "--version"], capture_output=True, text=True, check=False).stdout  # noqa: S603
+    except OSError:
+        return 0
     found = re.search(r"\) (\d+)", said)
     return int(found[1]) if found else 0
 

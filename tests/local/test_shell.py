@@ -9,11 +9,14 @@ import psycopg2
 import pytest
 from psycopg2.extensions import make_dsn
 from servers import KEY
+from storage.ledgerkit import people, sql
 from waiting import eventually
 
+from celeryctl.errors import CeleryctlError
 from celeryctl.local import shell
 from celeryctl.pipeline.context import Context
-from celeryctl.storage import server
+from celeryctl.storage import database as db
+from celeryctl.storage import schema, server
 
 pytestmark = pytest.mark.integration
 
@@ -68,18 +71,43 @@ def test_a_psql_that_is_killed_ends_as_in_a_shell(fake: Path) -> None:
     assert shell.psql(context("postgresql://me@db.example/app"), []) == 128 + signal.SIGTERM
 
 
-@pytest.mark.parametrize(("older", "code"), [(0, 7), (1, 0)], ids=["the server's version", "an older one"])
-def test_a_copy_is_made_by_the_program_in_path_only_where_it_is_of_the_servers_version(
-    fake: Path, database_url: str, tmp_path: Path, older: int, code: int
-) -> None:
-    program = fake.with_name("pg_dump")
-    version = server.version()[0] - older
+def says(program: Path, version: int) -> None:
     program.write_text(
-        f'#!/bin/sh\nif [ "$1" = --version ]; then echo "pg_dump (PostgreSQL) {version}.1"; exit; fi\n{SHOW}'
+        f'#!/bin/sh\nif [ "$1" = --version ]; then echo "{program.name} (PostgreSQL) {version}.1"; exit; fi\n{SHOW}'
     )
     program.chmod(0o755)
-    assert shell.archive("pg_dump", context(database_url), ["-f", str(tmp_path / "copy")]) == code
-    assert (tmp_path / "copy").exists() == bool(older)
+
+
+def test_a_copy_is_made_by_the_program_in_path_where_it_is_of_the_servers_version(
+    fake: Path, database_url: str, tmp_path: Path
+) -> None:
+    says(fake.with_name("pg_dump"), server.version()[0])
+    assert shell.archive("pg_dump", context(database_url), ["-f", str(tmp_path / "copy")]) == 7
+    assert not (tmp_path / "copy").exists()
+
+
+@pytest.mark.parametrize("older", [True, False], ids=["an older one", "one that cannot be run"])
+def test_beside_a_program_that_is_of_no_use_another_makes_a_copy_and_restores_it(
+    fake: Path, database_url: str, empty_database: str, tmp_path: Path, older: bool
+) -> None:
+    for program in ("pg_dump", "pg_restore"):
+        says(fake.with_name(program), server.version()[0] - 1)
+        if not older:
+            fake.with_name(program).write_text("#!/none\n")
+    people(3)
+    copy = str(tmp_path / "copy")
+    assert shell.archive("pg_dump", context(database_url), ["-Fc", "-f", copy]) == 0
+    schema.create_database(empty_database)
+    db.configure(empty_database)
+    assert shell.archive("pg_restore", context(empty_database), ["--single-transaction", copy]) == 0
+    assert sql("SELECT count(*) FROM users") == [(3,)]
+
+
+@pytest.mark.parametrize("program", ["pg_dump", "pg_restore"])
+def test_no_copy_is_made_that_the_server_would_not_take(program: shell.Program) -> None:
+    with pytest.raises(CeleryctlError, match="of version 9 here") as caught:
+        shell.fitting(program, 9)
+    assert caught.value.fix == "apt-get install postgresql-client-9"
 
 
 def test_a_real_psql_reaches_the_database_and_its_exit_code_is_ours(
