@@ -11,7 +11,11 @@ def command(arguments: Sequence[str]) -> int:
     `celeryctl pg_restore --no-owner --no-acl --single-transaction celeryctl.dump`, which changes nothing where there
     are tables already.
     """
-    from celeryctl.local import access, shell
+    from celeryctl.local import access, archives, shell
 
-    with access.to_restore(options.context()) as here:
+    if not archives.needs_database(arguments):
+        return shell.alone("pg_restore", arguments)
+    context = options.context()
+    archives.require(context, arguments)
+    with access.to_restore(context) as here:
         return shell.archive("pg_restore", here, arguments)

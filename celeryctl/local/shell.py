@@ -30,6 +30,17 @@ def archive(program: Program, context: Context, arguments: Sequence[str]) -> int
     return _run(program, context, arguments, fitting(program, server.version()[0]))
 
 
+def alone(program: Program, arguments: Sequence[str]) -> int:
+    """The same without a database, for what needs none."""
+    return subprocess.run([newest(program), *arguments], check=False).returncode  # noqa: S603 - no shell
+
+
+def newest(program: Program) -> str:
+    """Of what is at hand; it reads also what older ones have written."""
+    found = _at_hand(program)
+    return found[max(found)]
+
+
 def fitting(program: Program, major: int) -> str:
     """The program for a server of that version: of the same one, or a pg_restore that is older.
 
