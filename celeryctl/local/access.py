@@ -150,8 +150,11 @@ def _keys(context: Context) -> Callable[[], Keyring]:
 
 
 def check(context: Context) -> tuple[list[str], list[str]]:
-    """What `initialize` would do to the tables, and what a newer version has done to them; nothing is changed."""
+    """What `initialize` would do, and what a newer version has done to the tables; nothing is changed."""
+    url, home = context.settings.database_url, context.settings.home
+    if schema.is_missing(url) if url else not postgres.Postgres(home).exists():
+        return ["create the database"], []
     with ExitStack() as stack:
-        here = context if context.settings.database_url else stack.enter_context(_embedded(context, create=False))
+        here = context if url else stack.enter_context(_embedded(context, create=False))
         here.connect()
         return schema.pending(further(here.datasets)), schema.newer()

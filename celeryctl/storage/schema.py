@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import psycopg2
 import psycopg2.errors
 from playhouse.migrations import Runner
 from psycopg2 import sql
-from psycopg2.extensions import connection as Connection  # noqa: N812 - it is a class
+from psycopg2.extensions import cursor as Cursor  # noqa: N812 - it is a class
 from psycopg2.extensions import make_dsn
 
 from celeryctl.errors import SchemaError
@@ -28,34 +28,44 @@ LOCK = 0x63656C  # of pg_advisory_lock: one migration at a time in a database
 
 def create_database(url: str) -> bool:
     """Create the database that ``url`` names where it is missing. Returns whether it was."""
-    parameters = parameters_of(url)
-    name = parameters.get("dbname") or parameters.get("user", "postgres")
+    if not is_missing(url):
+        return False
     try:
-        psycopg2.connect(make_dsn(**parameters)).close()
-    except psycopg2.OperationalError:
-        # A refused connection carries no SQLSTATE; whether the database is missing is asked of the server's own list.
-        connection = connect_once(make_dsn(**{**parameters, "dbname": "postgres"}))
-        try:
-            return _create(connection, name, make_dsn(**parameters))
-        finally:
-            connection.close()
-    return False
-
-
-def _create(connection: Connection, name: str, dsn: str) -> bool:
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT FROM pg_database WHERE datname = %s", (name,))
-            if cursor.fetchone() is not None:
-                # Somebody may have made it since we were refused; else this fails again, with the reason.
-                psycopg2.connect(dsn).close()
-                return False
+        with _maintenance(url) as (cursor, name):
             cursor.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
     except (psycopg2.errors.DuplicateDatabase, psycopg2.errors.UniqueViolation):
         return False  # somebody else was faster
     except psycopg2.Error as exc:
         raise translate(exc) from None
     return True
+
+
+def is_missing(url: str) -> bool:
+    """Whether the server has no such database. DatabaseUnreachableError where it answers neither that nor a login."""
+    dsn = make_dsn(**parameters_of(url))
+    try:
+        psycopg2.connect(dsn).close()
+    except psycopg2.OperationalError:
+        # A refused connection carries no SQLSTATE; whether the database is missing is asked of the server's own list.
+        try:
+            with _maintenance(url) as (cursor, name):
+                cursor.execute("SELECT FROM pg_database WHERE datname = %s", (name,))
+                if cursor.fetchone() is None:
+                    return True
+            # Somebody may have made it since we were refused; else this fails again, with the reason.
+            psycopg2.connect(dsn).close()
+        except psycopg2.Error as exc:
+            raise translate(exc) from None
+    return False
+
+
+@contextmanager
+def _maintenance(url: str) -> Iterator[tuple[Cursor, str]]:
+    """A cursor in the database that every server has, and the name of the one that ``url`` means."""
+    parameters = parameters_of(url)
+    name = parameters.get("dbname") or parameters.get("user", "postgres")
+    with closing(connect_once(make_dsn(**{**parameters, "dbname": "postgres"}))) as found, found.cursor() as cursor:
+        yield cursor, name
 
 
 def pending(further: Models) -> list[str]:

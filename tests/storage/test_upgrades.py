@@ -202,9 +202,11 @@ def test_a_check_before_a_deployment_knows_every_state(
     assert check(bare) == (0, [], ["9999_later"])
     schema.require([])
     there = psycopg2.extensions.parse_dsn(bare)
-    for wrong in ({"port": "1"}, {"password": "wrong"}, {"dbname": "not_there"}):
-        assert check("postgresql://{user}:{password}@{host}:{port}/{dbname}".format(**{**there, **wrong}))[0] == 69
+    url = "postgresql://{user}:{password}@{host}:{port}/{dbname}"
+    for wrong in ({"port": "1"}, {"password": "wrong"}):
+        assert check(url.format(**{**there, **wrong}))[0] == 69
+    assert check(url.format(**{**there, "dbname": "not_there"})) == (1, ["create the database"], [])
     monkeypatch.setenv("CELERYCTL_HOME", str(server_home))
-    assert check("") == (69, [], [])
+    assert check("") == (1, ["create the database"], [])
     Postgres(server_home).ensure()
     assert check("") == (1, MIGRATIONS, [])
