@@ -17,6 +17,7 @@ from celeryctl.pipeline.context import Context
 from celeryctl.storage import server
 
 Program = Literal["pg_dump", "pg_restore"]
+BREAK_OFF = 2.0  # seconds; a psql that asks for input stays
 DEBIAN = Path("/usr/lib/postgresql")  # where packages of several versions lie; PATH leads to one of them
 
 
@@ -91,10 +92,24 @@ def _run(program: str, context: Context, arguments: Sequence[str], executable: s
     umask = 0o077 if program == "pg_dump" else -1  # what it writes holds every row
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the program's own: psql breaks off a query
     try:
-        code = subprocess.run(command, env={**os.environ, **password}, umask=umask, check=False).returncode  # noqa: S603 - no shell
+        with subprocess.Popen(command, env={**os.environ, **password}, umask=umask) as process:  # noqa: S603 - no shell
+            code = _waited(process)
         return code if code >= 0 else 128 - code  # killed by a signal: as a shell says it
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def _waited(process: "subprocess.Popen[bytes]") -> int:
+    """Its exit code. Where we are to end, it breaks off its query first: the server would go on with that."""
+    try:
+        return process.wait()
+    except KeyboardInterrupt:
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(BREAK_OFF)
+        except subprocess.TimeoutExpired:
+            process.terminate()
+        raise
 
 
 def _of_wheel(program: str) -> str:

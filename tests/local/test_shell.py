@@ -14,6 +14,8 @@ from waiting import eventually
 
 from celeryctl.errors import CeleryctlError
 from celeryctl.local import shell
+from celeryctl.local.postgres import Postgres
+from celeryctl.local.postmaster import Postmaster
 from celeryctl.pipeline.context import Context
 from celeryctl.storage import database as db
 from celeryctl.storage import schema, server
@@ -132,6 +134,22 @@ def test_ctrl_c_breaks_off_the_query_and_not_us(database_url: str) -> None:
     os.killpg(process.pid, signal.SIGINT)
     _, err = process.communicate(timeout=30)
     assert (process.returncode, err) == (1, "Cancel request sent\nERROR:  canceling statement due to user request\n")
+
+
+def test_what_ends_us_ends_the_program_and_no_embedded_server_is_left(home: Path) -> None:
+    url = Postgres(home).ensure()
+    environment = {**os.environ, "CELERYCTL_HOME": str(home), "DATABASE_URL": ""}
+    schema.create_database(url)
+    db.configure(url)
+    schema.migrate([])
+    db.close()
+    words = [sys.executable, "-m", "celeryctl", "psql", "-X", "-c", "SELECT pg_sleep(600) AS longest"]
+    streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(words, env=environment, **streams) as process:  # type: ignore[call-overload]
+        eventually(lambda: _asks(url, "longest"))
+        process.terminate()
+        assert process.wait(30) == 130
+    assert not Postmaster(home).alive
 
 
 def _asks(url: str, what: str) -> bool:
