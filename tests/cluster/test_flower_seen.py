@@ -81,8 +81,7 @@ def test_a_person_with_the_password_sees_what_a_fetch_does_also_after_flower_was
         end(started, signal.SIGTERM, state)
     with flower(redis_url, tmp_path, **more) as started:
         assert len(started.document("/api/tasks")) == BATCHES
-    # Nobody else reads what it keeps.
-    assert {one.stat().st_mode & 0o077 for one in (state, *state.iterdir())} == {0}
+    assert_modes(state)
 
 
 def assert_readable(shown: list[dict[str, str]]) -> None:
