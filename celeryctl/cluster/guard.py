@@ -72,6 +72,11 @@ class Consumer(consumer.Consumer):  # type: ignore[misc]
 
     _lost, _pause = 0.0, 0.0
 
+    def stop(self) -> None:
+        super().stop()
+        if self.app.life_sign:
+            self.app.life_sign.rest()  # the batches that it has yet to finish may take longer
+
     def on_connection_error_before_connected(self, exc: BaseException) -> None:
         super().on_connection_error_before_connected(exc)
         self._wait()

@@ -92,7 +92,7 @@ class LifeSign:
         self._turned = time.monotonic()
 
     def rest(self) -> None:
-        """From now on the loop need not turn: it has no broker, or ends."""
+        """From now on the loop need not turn: it ends."""
         self._turned = None
 
     def _run(self) -> None:

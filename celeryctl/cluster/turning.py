@@ -10,14 +10,7 @@ from celeryctl.cluster import lifesign
 
 
 class Turning(bootsteps.StartStopStep):  # type: ignore[misc]
-    """Marks the turns of a worker's event loop, from when it is connected until its connection is lost."""
-
-    # All that talks to the broker before the loop begins: while that has to wait, no loop is stuck.
-    requires = (
-        "celery.worker.consumer.tasks:Tasks",
-        "celery.worker.consumer.control:Control",
-        "celery.worker.consumer.heart:Heart",
-    )
+    """Marks the turns of a worker's event loop. Also without a connection it should come back to it before long."""
 
     def __init__(self, consumer: Any, **options: Any) -> None:
         self._sign: Any = consumer.app.life_sign
@@ -28,13 +21,16 @@ class Turning(bootsteps.StartStopStep):  # type: ignore[misc]
         """A pool of greenlets has no loop of Celery's: our thread is one of them, and stands still when they do."""
         return self._sign is not None and consumer.hub is not None
 
-    def start(self, consumer: Any) -> None:
+    def create(self, consumer: Any) -> None:
         # This pool does its batches within the loop.
         within = isinstance(consumer.pool, solo.TaskPool)
         self._sign.watch(lambda: within and bool(state.active_requests))
+
+    def start(self, consumer: Any) -> None:
         self._entry = consumer.timer.call_repeatedly(lifesign.EVERY, self._sign.turned)
 
     def stop(self, consumer: Any) -> None:  # noqa: ARG002 - Celery's
-        self._sign.rest()
+        # Its connection is lost, or it was tried in vain: also when that happens again and again, it does something.
+        self._sign.turned()
         if self._entry is not None:
             self._entry.cancel()

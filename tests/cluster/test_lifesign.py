@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import redis
 from broker import Broker
 from waiting import eventually
 
@@ -36,6 +37,11 @@ def hold(*_, **__):
 """
 BETWEEN = "signals.worker_ready.connect(lambda sender, **_: sender.timer.call_repeatedly(0.1, hold), weak=False)"
 WITHIN = "signals.task_prerun.connect(hold)"
+CONNECTING = """
+from celeryctl.cluster.guard import Consumer
+connect = Consumer.connection_for_read
+Consumer.connection_for_read = lambda self, heartbeat=None: hold() or connect(self, heartbeat)
+"""
 # A program whose loop never turns, and whose servers answer unless the second file is there.
 WAITS = """
 import sys
@@ -177,6 +183,27 @@ def test_a_worker_whose_event_loop_is_stuck_touches_it_no_more_until_that_is_ove
         assert not healthy(file)
         hold.unlink()
         eventually(lambda: healthy(file))
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_stuck_while_it_connects_touches_it_no_more(
+    given: dict[str, str], broker: Broker, tmp_path: Path, file: Path, hold: Path
+) -> None:
+    (tmp_path / "held.py").write_text(HOLD.format(file=str(hold)) + CONNECTING)
+    hold.touch()
+    words = ["celeryctl", "worker", "-c", "1", "--include", "held"]
+    with process(words, tmp_path / "log", given) as started, redis.Redis.from_url(broker.url) as admin:
+        eventually(hold.read_text)
+        eventually(lambda: time.time() - file.stat().st_mtime > HELD_UP)
+        hold.unlink()
+        started.assert_says(" ready.")
+        assert_touched(file)
+        hold.touch()
+        admin.client_kill_filter(_type="normal")
+        eventually(hold.read_text)
+        eventually(lambda: time.time() - file.stat().st_mtime > HELD_UP)
+        hold.unlink()
+        assert_touched(file)
 
 
 @pytest.mark.slow
