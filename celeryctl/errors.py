@@ -42,8 +42,16 @@ class CeleryctlError(Exception):
         self.fix = fix
         super().__init__(self.what, why, fix)
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """As it travels from process to process: an exception is made anew from its words, of which two have names."""
+        return _again, (type(self), self.what, self.why, self.fix), self.__dict__
+
     def __str__(self) -> str:
         return f"{self.what.rstrip('.')}: {self.why}" if self.why else self.what
+
+
+def _again(kind: type[CeleryctlError], what: str, why: str, fix: str) -> CeleryctlError:
+    return kind(what, why=why, fix=fix)
 
 
 class UsageError(CeleryctlError):

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import pickle
 import threading
 import traceback
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ from waiting import eventually
 from celeryctl.cluster.app import App, create_app
 from celeryctl.cluster.signals import Pulse
 from celeryctl.cluster.tasks import _discreet
-from celeryctl.errors import CeleryctlError, DatabaseUnreachableError
+from celeryctl.errors import CeleryctlError, DatabaseUnreachableError, SourceUnreachableError
 from celeryctl.local.generate import CARD_NUMBERS
 from celeryctl.logs import TextFormatter
 from celeryctl.storage import database as db
@@ -217,6 +218,14 @@ def test_a_batchs_message_holds_its_id_only(database_url: str, redis_url: str, t
     assert (envelope["headers"]["task"], envelope["content-type"]) == ("celeryctl.batch", "application/json")
     args, kwargs, _ = json.loads(base64.b64decode(envelope["body"]))
     assert (args, kwargs) == ([value("SELECT id FROM batches")], {})
+
+
+def test_an_error_comes_whole_from_the_process_that_raised_it() -> None:
+    sent = SourceUnreachableError("What", why="Why", fix="Fix")
+    sent.retry_after = 5.0
+    come = pickle.loads(pickle.dumps(sent))
+    assert type(come) is SourceUnreachableError
+    assert (come.what, come.why, come.fix, come.exit_code, come.retry_after) == ("What", "Why", "Fix", 69, 5.0)
 
 
 def test_of_what_nobody_foresaw_only_its_kind_goes_on_to_celery(caplog: pytest.LogCaptureFixture) -> None:

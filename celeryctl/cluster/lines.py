@@ -41,8 +41,8 @@ def _is_typed() -> bool:
 
 
 def _demoted(record: logging.LogRecord) -> bool:
-    """Of every task Celery tells that it came and that it succeeded. Our line tells what became of its batch."""
-    chatter = record.name == LOGGER_NAME and record.levelno == logging.INFO
+    """Of every task Celery tells that it came and how it ended. Our line tells what became of its batch."""
+    chatter = record.levelno == logging.INFO and (record.name == LOGGER_NAME or record.msg == trace.LOG_FAILURE)
     if chatter or record.msg in (trace.LOG_RECEIVED, trace.LOG_SUCCESS):
         record.levelno, record.levelname = logging.DEBUG, "DEBUG"
     return logging.getLogger(record.name).isEnabledFor(record.levelno)

@@ -2,12 +2,13 @@
 
 import logging
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from celeryctl import logs
 from celeryctl.cluster.publish import announce
 from celeryctl.errors import CeleryctlError, UnreachableError
+from celeryctl.pipeline import journal
 from celeryctl.storage import batches
 from celeryctl.storage.runs import Order
 
@@ -33,7 +34,8 @@ def names(datasets: Iterable[str]) -> frozenset[str]:
 
 def register(app: "App") -> None:
     """Give the app its tasks, and no other app of this process: they work with this one's database and keys."""
-    app.task(name=BATCH, shared=False, bind=True)(_batch(app))
+    # What nobody foresaw has its line already when Celery hears of it.
+    app.task(name=BATCH, shared=False, bind=True, throws=(CeleryctlError,))(_batch(app))
     for dataset in app.context.datasets:
         app.task(name=name_of(dataset), shared=False, bind=True, **PATIENCE)(_fetch(app, dataset))
 
@@ -42,16 +44,24 @@ def _batch(app: "App"):  # type: ignore[no-untyped-def]
     def batch(task: Any, batch_id: int) -> None:
         """Do a batch, unless it is done already or in somebody else's hands: a message may come late or twice."""
         with logs.about(task=task.request.id), _discreet(f"batch {batch_id}"):
-            try:
-                claim = batches.claim(batch_id, holder=task.request.hostname, task_id=task.request.id)
-                following = app.pipeline.work(claim) if claim else []
-            except CeleryctlError as exc:
-                # Nothing was written. The batch is announced again when its lease is over.
-                logger.error("batch %s: %s", batch_id, exc)  # noqa: TRY400 - its reason says it all
-                return
-            announce(app, following)
+            announce(app, _following(app, task.request, batch_id))
 
     return batch
+
+
+def _following(app: "App", request: Any, batch_id: int) -> list[int]:
+    """Do it. Where it cannot be done nothing was written: it is announced again when its lease is over."""
+    try:
+        claim = batches.claim(batch_id, holder=request.hostname, task_id=request.id)
+    except CeleryctlError as exc:
+        with logs.about(batch=batch_id):
+            journal.again(exc, logging.WARNING)
+        return []
+    if claim is None:
+        return []
+    with journal.about(claim), _discreet(f"batch {batch_id}"), suppress(CeleryctlError):
+        return app.pipeline.work(claim)
+    return []
 
 
 def _fetch(app: "App", dataset: str):  # type: ignore[no-untyped-def]

@@ -84,9 +84,16 @@ class Pipeline:
         return runs.open_run(order, self.works)
 
     def work(self, claim: batches.Claim, *, failures: int = logging.WARNING) -> list[int]:
-        """Do one claimed batch to its end. Returns the batches to announce next. Logs ``failures`` at that level."""
+        """Do one claimed batch to its end. Returns the batches to announce next. Logs ``failures`` at that level.
+
+        Raises UnreachableError, logged, when the database is away: then nothing was written.
+        """
         with journal.about(claim):
-            return self._work(claim, failures)
+            try:
+                return self._work(claim, failures)
+            except CeleryctlError as exc:
+                journal.again(exc, failures)
+                raise
 
     def _work(self, claim: batches.Claim, failures: int) -> list[int]:
         if claim.attempts > SPLIT_AFTER and (pieces := self._break_up(claim)) is not None:
@@ -95,11 +102,12 @@ class Pipeline:
         try:
             return self._do(claim, meter)
         except LostError:
+            journal.left()
             return []
         except RefusedError as exc:
             # One of its rows is not to the database's taste: it is found by splitting.
-            logger.log(failures, "batch is tried again: %s", exc)
             batches.put_back(claim, counted=True)
+            journal.again(exc, failures)
             return [claim.id]
         except SourceUnreachableError as exc:
             return self._give_up(claim, meter, exc, failures)
@@ -124,17 +132,19 @@ class Pipeline:
         return replace(_metered(outcome, meter), missed=limited)
 
     def _give_up(self, claim: batches.Claim, meter: http.Meter, error: CeleryctlError, level: int) -> list[int]:
-        logger.log(level, "batch is given up: %s", error)
         if isinstance(error, AnswerError):
             meter.count_useless()
-        return batches.fail(claim, self.works, _metered(Outcome(), meter), error)
+        following = batches.fail(claim, self.works, _metered(Outcome(), meter), error)
+        logger.log(level, "batch is given up: %s", error)
+        return following
 
     def _break_up(self, claim: batches.Claim) -> list[int] | None:
         """Split a batch whose holders died; park what stands alone. None: try once more as it is."""
         splittable = claim.run.bound is not None or not self.works[claim.run.dataset].listing
         if splittable and claim.hi > claim.lo:
+            pieces = batches.split(claim)
             logger.warning("batch is split: it was not done in %d attempts", claim.attempts - 1)
-            return batches.split(claim)
+            return pieces
         if claim.attempts <= self.settings.max_attempts:
             return None
         key = f"page {claim.lo}" if self.works[claim.run.dataset].listing else str(claim.lo)
@@ -143,9 +153,10 @@ class Pipeline:
             "failed",
             (f"not done after {claim.attempts - 1} attempts: its worker died, or the database refused it",),
         )
-        logger.warning("batch is given up: %s", parked.reasons[0])
         lost = Outcome(missed=[parked], ended=not splittable)
-        return batches.finish(claim, lost, self.works, self.keyring)
+        following = batches.finish(claim, lost, self.works, self.keyring) or []
+        logger.warning("batch is given up: %s", parked.reasons[0])
+        return following
 
     def drain(self, run_id: uuid.UUID, progress: Callable[[Run], None]) -> Run:
         """Work through a run here, batch by batch, until it is over. Batches in other hands are waited for."""

@@ -1,9 +1,10 @@
-"""What the log says of a batch: one line when it is finished, at INFO, or when it fails, with its reason."""
+"""What the log says of a batch: one line, when it is finished, at INFO, or when it fails, with its reason."""
 
 import logging
 from contextlib import AbstractContextManager
 
 from celeryctl import logs
+from celeryctl.errors import CeleryctlError
 from celeryctl.storage.batches import Claim
 from celeryctl.storage.outcomes import Outcome
 
@@ -16,11 +17,21 @@ def about(claim: Claim) -> AbstractContextManager[None]:
     return logs.about(run=run.id, dataset=run.dataset, batch=claim.id, attempt=claim.attempts)
 
 
+def again(error: CeleryctlError, level: int) -> None:
+    """Nothing was written: whoever takes it up after its lease, or at once, begins it anew."""
+    logger.log(level, "batch is tried again: %s", error)
+
+
+def left() -> None:
+    """It is no longer ours: nothing was written, and need not be."""
+    logger.info("batch went to somebody else")
+
+
 def finished(outcome: Outcome, seconds: float) -> None:
     """It is stored. ``seconds`` is how long that took, its requests included."""
     written = outcome.written
     if written is None:
-        logger.debug("batch went to somebody else")
+        left()
         return
     absent = sum(missed.outcome == "none" for missed in outcome.missed)
     counts = {"created": written.created, "updated": written.updated, "unchanged": written.unchanged}

@@ -16,7 +16,9 @@ from waiting import eventually
 
 from celeryctl.cluster.app import create_app
 from celeryctl.cluster.beat import TICK
-from celeryctl.logs import Format
+from celeryctl.errors import DatabaseUnreachableError
+from celeryctl.logs import Format, JsonFormatter
+from celeryctl.storage import batches
 
 from .kit import NOWHERE, Process, context, process, rows, settings, sources, value, worker
 
@@ -88,6 +90,58 @@ def test_every_batch_is_one_line_that_tells_whose_it_is_and_what_came_of_it(
     if form == "json":
         assert {line["pid"] for line in lines} <= {line["pid"] for line in read(one, form)} - {one.pid}
         assert all(isinstance(line["seconds"], float) for line in lines if line["message"] == "batch finished")
+
+
+# A batch that does not come to its end.
+RAISING = """
+from celeryctl.errors import *
+from celeryctl.pipeline.engine import Pipeline
+from celeryctl.pipeline.lease import LostError
+def fail(*_):
+    raise {raised}
+Pipeline._do = fail
+"""
+
+
+@pytest.mark.parametrize(
+    ("raised", "level", "message"),
+    [
+        ("DatabaseUnreachableError('no')", "WARNING", "batch is tried again: no"),
+        ("LostError", "INFO", "batch went to somebody else"),
+        ("KeyError('a row')", "ERROR", "batch {id} ended unexpectedly"),
+    ],
+)
+def test_a_batch_that_is_not_done_is_one_line_too(
+    raised: str, level: str, message: str, database_url: str, redis_url: str, tmp_path: Path
+) -> None:
+    (tmp_path / "raising.py").write_text(RAISING.format(raised=raised))
+    variables = settings(database_url, redis_url, tmp_path, LOG_FORMAT="json", PYTHONPATH=str(tmp_path))
+    with worker(tmp_path / "log", variables, "--include", "raising") as one:
+        with create_app(context(variables, tmp_path)) as app:
+            app.send_task("celeryctl.fetch.users")
+        one.assert_says('"attempt": 1')
+        assert one.end() == 0
+    (line,) = [line for line in read(one, "json") if "batch" in line or line["level"] == "ERROR"]
+    ((batch, run),) = rows("SELECT id, run_id::text FROM batches")
+    assert (line["level"], line["message"]) == (level, message.format(id=batch))
+    assert (line["run"], line["dataset"], line["batch"], line["attempt"]) == (run, "users", batch, 1)
+    assert line["task"]
+    assert ("traceback" in line) == (level == "ERROR")
+
+
+def test_a_batch_that_cannot_be_taken_is_one_line_too(
+    database_url: str, redis_url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: object, **__: object) -> None:
+        raise DatabaseUnreachableError
+
+    monkeypatch.setattr(batches, "claim", away)
+    caplog.handler.setFormatter(JsonFormatter())
+    with create_app(context(settings(database_url, redis_url, tmp_path), tmp_path)) as app:
+        app.tasks["celeryctl.batch"](7)
+    (line,) = map(json.loads, caplog.text.splitlines())
+    assert (line["level"], line["batch"]) == ("WARNING", 7)
+    assert line["message"] == "batch is tried again: The database does not answer."
 
 
 def test_beat_tells_of_every_run_that_it_opens_and_of_nothing_else(
