@@ -30,6 +30,7 @@ class Crew(Children):
     ) -> None:
         super().__init__(context.settings.home, _environ(context), changed=changed)
         self._interrupt, self._metrics_port = interrupt, context.settings.metrics_port
+        self._heartbeat_file = context.settings.heartbeat_file
         self._awaited: set[str] = set()
         self._began = 0.0
 
@@ -54,8 +55,10 @@ class Crew(Children):
             self._awaited.add(f"{name}@{socket.gethostname()}")
 
     def environ_of(self, name: str) -> dict[str, str]:
-        """With a port of its own for every worker's metrics."""
+        """With a port of its own for every worker's metrics, and a sign of life that is no other's."""
         environ = super().environ_of(name)
+        if self._heartbeat_file:
+            environ["HEARTBEAT_FILE"] = f"{self._heartbeat_file}.{name}"
         if self._metrics_port and name.startswith(WORKER):
             environ["METRICS_PORT"] = str(self._metrics_port + int(name.removeprefix(WORKER)) - 1)
         return environ

@@ -75,8 +75,8 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("LOG_LEVEL", parse.choice(*LEVELS), "INFO", "From which level on to log", GENERAL),
     Setting("LOG_FORMAT", parse.choice("text", "json"), "text", "Text, or json with one object per line", GENERAL),
     Setting("HEARTBEAT_FILE", parse.file, "",
-            "File that a worker or a beat touches every few seconds while it turns, one file for each; unset: none",
-            GENERAL),
+            "File that a worker or a beat touches every few seconds while it turns, one file for each: `celeryctl up` "
+            "adds `.worker1`, `.beat` to the name; unset: none", GENERAL),
     Setting("CELERYCTL_HOME", str, "",
             "Where celeryctl keeps its files; unset: .celeryctl in this folder or the nearest one above that has it",
             GENERAL),
