@@ -28,6 +28,6 @@ def hidden(value: str) -> str:  # noqa: ARG001 - takes the place of `masked`
 def without_secrets(environ: MutableMapping[str, str], *, keep: Collection[str] = ()) -> None:
     """Take out of an environment what holds a secret and whom it is for has no use of, but what is to ``keep``."""
     named = {"DATABASE_URL", "REDIS_URL", "CARD_ENCRYPTION_KEYS", "FLOWER_BASIC_AUTH"}
-    for name in [one for one in environ if one in named or one.endswith("_AUTHORIZATION")]:
+    for name in [one for one in environ if one in named or one.endswith(("_AUTHORIZATION", "PASSWORD"))]:
         if name not in keep:
             del environ[name]

@@ -101,8 +101,11 @@ def test_where_there_can_be_no_home_it_works_without_a_memory(redis_url: str, tm
         assert started.ask("/")[0] == 200
 
 
+PASSWORDS = dict.fromkeys(("POSTGRES_PASSWORD", "REDIS_WORKER_PASSWORD", "GRAFANA_PASSWORD", "PGPASSWORD"), "s3cret")
+
+
 def test_it_has_no_secret_that_it_does_not_need(redis_url: str, tmp_path: Path) -> None:
-    with flower(redis_url, tmp_path, USERS_AUTHORIZATION="Bearer s3cret", **ANN) as started:
+    with flower(redis_url, tmp_path, USERS_AUTHORIZATION="Bearer s3cret", **PASSWORDS, **ANN) as started:
         environ = psutil.Process(started.process.pid).environ()
     assert not [name for name, value in environ.items() if "s3cret" in value or KEY in value]
 

@@ -47,6 +47,11 @@ def unit(path: Path) -> RawConfigParser:
     return parsed
 
 
+@pytest.mark.unit
+def test_who_only_counts_has_no_card_keys() -> None:
+    assert unit(UNITS / "celeryctl-metrics.service")["Service"]["UnsetEnvironment"] == "CARD_ENCRYPTION_KEYS"
+
+
 @pytest.mark.integration
 @NEEDED
 @pytest.mark.parametrize("name", STARTED)
