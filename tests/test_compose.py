@@ -198,6 +198,13 @@ def test_every_setting_can_be_given_in_the_env_file() -> None:
     assert set(FILE["x-settings"].values()) == {None}
 
 
+@pytest.mark.unit
+@pytest.mark.parametrize("name", OURS)
+def test_each_of_ours_logs_as_the_env_file_says(name: str) -> None:
+    asked = SERVICES[name]["environment"]
+    assert {key: asked[key] for key in ("LOG_LEVEL", "LOG_FORMAT")} == {"LOG_LEVEL": None, "LOG_FORMAT": None}
+
+
 @pytest.mark.integration
 @pytest.mark.parametrize("name", ["celery-worker", "celery-beat", "celery-flower"])
 def test_celery_starts_with_what_its_container_is_given(tmp_path: Path, name: str) -> None:
