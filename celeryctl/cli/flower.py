@@ -13,7 +13,7 @@ def command(arguments: Sequence[str]) -> None:
     from celeryctl.cluster.programs import become_flower
 
     flags, others = _parted(arguments)
-    become_flower(others, options.context(**flags), options.notices().print)
+    become_flower(others, options.context(**flags))
 
 
 def _parted(arguments: Sequence[str]) -> tuple[dict[str, str], list[str]]:

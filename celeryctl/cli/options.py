@@ -1,5 +1,6 @@
 """What all commands share: the common options, where to print, and the settings."""
 
+import logging
 import os
 import sys
 from collections.abc import Iterator, Mapping
@@ -15,13 +16,15 @@ from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
 from celeryctl import logs
-from celeryctl.errors import UsageError
+from celeryctl.errors import CeleryctlError, UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from celeryctl.pipeline.context import Context
     from celeryctl.settings import Settings
+
+logger = logging.getLogger(__name__)
 
 UNFOLDED = 1000  # columns where nobody looks: what a program reads line by line is not to be folded
 LEVELS = ("WARNING", "INFO", "DEBUG")
@@ -133,12 +136,15 @@ def _console(*, stderr: bool, quiet: bool) -> "Console":
     return found
 
 
-def notice_once(*told: str) -> None:
-    """Print notices that this command has not printed before."""
+def notice_once(*told: str, logged: bool = False) -> None:
+    """Print notices that this command has not printed before, or log them."""
     for notice in told:
         if notice not in common.told:
             common.told.add(notice)
-            notices().print(notice, soft_wrap=True)
+            if logged:
+                logger.warning("%s", notice)
+            else:
+                notices().print(notice, soft_wrap=True)
 
 
 def print_json(document: Mapping[str, Any], *, line: bool = False) -> None:
@@ -169,16 +175,21 @@ def _jsonable(value: object) -> Any:
 def context(**flags: object) -> "Context":
     """Settings and data sets, read once for this command; ``flags`` by the names of variables, None means not given.
 
-    Tells on stderr what was found and not used, and sets up logging: warnings only, unless LOG_LEVEL, -v or -q say
-    otherwise.
+    Tells on stderr what was found and not used, as lines of the log where those are JSON, and sets up logging: warnings
+    only, unless LOG_LEVEL, -v or -q say otherwise.
     """
     from celeryctl.pipeline.context import Context
     from celeryctl.settings import Environment
 
     given = {name.upper(): str(value) for name, value in flags.items() if value is not None}
-    notice_once(*Environment.read(flags=given).notices)
-    found = Context.read(given)
+    told = Environment.read(flags=given).notices
+    try:
+        found = Context.read(given)
+    except CeleryctlError:
+        notice_once(*told)
+        raise
     logs.configure(_level(found.settings), found.settings.log_format)
+    notice_once(*told, logged=found.settings.log_format == "json")
     return found
 
 

@@ -3,7 +3,7 @@
 import logging
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NoReturn
@@ -51,8 +51,8 @@ def become_beat(arguments: Sequence[str], context: Context) -> NoReturn:
     _become("beat", options, banner=context.settings.log_format == "text")
 
 
-def become_flower(arguments: Sequence[str], context: Context, tell: Callable[[str], None]) -> NoReturn:
-    """Become Flower, on loopback unless there is a password. ``tell`` hears what is ignored."""
+def become_flower(arguments: Sequence[str], context: Context) -> NoReturn:
+    """Become Flower, on loopback unless there is a password. Logs what is ignored."""
     settings = context.settings
     settings.require_flower_auth()
     if find_spec("flower") is None:
@@ -63,17 +63,19 @@ def become_flower(arguments: Sequence[str], context: Context, tell: Callable[[st
         # On the command line every user of the machine could read it.
         os.environ["FLOWER_BASIC_AUTH"] = str(settings.flower_basic_auth)
     if os.environ.pop("FLOWER_UNAUTHENTICATED_API", None) and not settings.flower_basic_auth:
-        tell("FLOWER_UNAUTHENTICATED_API is ignored: any web page could then stop workers; set FLOWER_BASIC_AUTH")
+        logger.warning(
+            "FLOWER_UNAUTHENTICATED_API is ignored: any web page could then stop workers; set FLOWER_BASIC_AUTH"
+        )
     # Flower would run a flowerconfig.py of this folder, whoever has put it there.
     conf = [] if os.environ.get("FLOWER_CONF") else [f"--conf={os.devnull}"]
     # No logging of Tornado's: it would set a level of its own.
     where = [f"--address={settings.flower_host}", f"--port={settings.flower_port}", "--logging=none"]
-    _remember(settings.home, tell)
+    _remember(settings.home)
     os.environ.setdefault("FLOWER_TASKS_COLUMNS", COLUMNS)
     _become("flower", [*where, *conf, *arguments], app="celeryctl.cluster.viewer")
 
 
-def _remember(home: Path, tell: Callable[[str], None]) -> None:
+def _remember(home: Path) -> None:
     """Let Flower keep what it has seen in the home, unless its own variables or options say otherwise."""
     os.umask(0o077)
     try:
@@ -81,7 +83,7 @@ def _remember(home: Path, tell: Callable[[str], None]) -> None:
         with translated(folder):
             folder.mkdir(mode=0o700, exist_ok=True)
     except HomeError as exc:
-        tell(f"Flower forgets the tasks when it ends: {exc}")
+        logger.warning("Flower forgets the tasks when it ends: %s", exc)
         return
     for name, value in (("PERSISTENT", "1"), ("DB", str(folder / "state")), ("STATE_SAVE_INTERVAL", SAVING)):
         os.environ.setdefault(f"FLOWER_{name}", value)

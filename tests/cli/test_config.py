@@ -113,6 +113,16 @@ def test_options_are_the_strongest_origin(monkeypatch: pytest.MonkeyPatch) -> No
     assert read.environment.origin("FLOWER_PORT") == "flag"
 
 
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_what_is_passed_over_is_told_in_the_form_of_the_log(capsys: Captured, project: Path, form: str) -> None:
+    (project / ".env").write_text(f"LOG_FORMAT={form}\n= nothing\n")
+    for _ in range(2):
+        options.context()
+    (line,) = capsys.readouterr().err.splitlines()
+    message = json.loads(line)["message"] if form == "json" else line
+    assert message == f"line 2 of {project}/.env is ignored: it is no NAME=value"
+
+
 def test_init_writes_fresh_passwords_a_key_and_no_url(capsys: Captured, project: Path) -> None:
     assert app.run(["config", "init"]) == 0
     out, err = capsys.readouterr()
@@ -184,6 +194,25 @@ def test_what_an_older_file_lacks_is_named_and_added_when_asked_for(capsys: Capt
     assert app.run(["config", "init", "--add"]) == 0
     assert capsys.readouterr().err.startswith(f"Nothing is missing in {path}")
     assert path.read_text() == after
+
+
+def test_what_is_emptied_later_in_the_file_is_lacking(project: Path) -> None:
+    path = project / ".env"
+    assert app.run(["config", "init", "-q"]) == 0
+    path.write_text(path.read_text() + "GRAFANA_PASSWORD=\n")
+    path.chmod(0o600)
+    assert app.run(["config", "init", "--add", "-q"]) == 0
+    assert path.read_text().splitlines()[-1].startswith("GRAFANA_PASSWORD=")
+    assert values(path)["GRAFANA_PASSWORD"]
+
+
+@pytest.mark.parametrize("words", [["config", "init"], ["config", "init", "--add"]])
+def test_a_link_to_nothing_is_named(capsys: Captured, project: Path, words: list[str]) -> None:
+    path = project / ".env"
+    path.symlink_to("elsewhere")
+    assert app.run(words) == 1
+    told = [f"Error: {path} is there already", "  why: it is a link to elsewhere, which is not there"]
+    assert capsys.readouterr().err.splitlines() == [*told, f"  fix: ls -l {path}"]
 
 
 def test_add_writes_a_first_file_and_none_that_others_can_write(capsys: Captured, project: Path) -> None:

@@ -96,9 +96,12 @@ def test_an_address_of_nothing_means_loopback(redis_url: str, tmp_path: Path) ->
 
 
 def test_where_there_can_be_no_home_it_works_without_a_memory(redis_url: str, tmp_path: Path) -> None:
-    with flower(redis_url, tmp_path, CELERYCTL_HOME="/proc/nowhere/home") as started:
-        assert "Flower forgets the tasks when it ends: /proc/nowhere" in started.process.text
+    more = {"CELERYCTL_HOME": "/proc/nowhere/home", "FLOWER_UNAUTHENTICATED_API": "1", "LOG_FORMAT": "json"}
+    with flower(redis_url, tmp_path, **more) as started:
         assert started.ask("/")[0] == 200
+        told = [json.loads(line)["message"] for line in started.process.text.splitlines()]
+    assert told[0].startswith("FLOWER_UNAUTHENTICATED_API is ignored: ")
+    assert told[1].startswith("Flower forgets the tasks when it ends: /proc/nowhere")
 
 
 PASSWORDS = dict.fromkeys(("POSTGRES_PASSWORD", "REDIS_WORKER_PASSWORD", "GRAFANA_PASSWORD", "PGPASSWORD"), "s3cret")
