@@ -33,6 +33,12 @@ def write_first(environment: Environment) -> Sequence[str]:
     try:
         _append(environment.env_file, values, os.O_CREAT | os.O_EXCL)
     except FileExistsError:
+        if not environment.env_file.exists():
+            raise CeleryctlError(
+                f"{environment.env_file} is there already",
+                why=f"it is a link to {environment.env_file.readlink()}, which is not there",
+                fix=f"ls -l {shlex.quote(str(environment.env_file))}",
+            ) from None
         lacks = ", ".join(_lacking(environment))
         raise CeleryctlError(
             f"{environment.env_file} is there already",

@@ -96,7 +96,7 @@ def _dotenv(path: Path) -> tuple[Mapping[str, str], tuple[str, ...]]:
         raise SettingsError(f"{path} cannot be read", why=why, fix=f"file {path}") from None
     bindings = list(parse_stream(io.StringIO(text)))
     broken = (f"line {one.original.line} of {path} is ignored: it is no NAME=value" for one in bindings if one.error)
-    return {one.key: one.value for one in bindings if one.key and one.value}, tuple(broken)
+    return {one.key: one.value for one in bindings if one.key and one.value is not None}, tuple(broken)
 
 
 def _overrule(given: dict[Origin, Mapping[str, str]]) -> Iterator[str]:
