@@ -82,11 +82,9 @@ def read(
     files: Sequence[Path], count: int, *, follow: bool, pause: Callable[[], None] = lambda: time.sleep(POLL)
 ) -> Iterator[tuple[str, str]]:
     """The last lines of every file, each with the name of its process; with ``follow`` what is added later, too."""
-    ends = {}
+    ends, before = {}, {file: _inode(_earlier(file)) for file in files}
     for file in files:
-        with file.open("rb") as log:
-            last = deque(log, maxlen=count)
-            ends[file] = log.tell()
+        last, ends[file] = _last(file, count)
         if follow and last and not last[-1].endswith(b"\n"):
             # The rest of it is to come: half a secret cannot be masked.
             ends[file] -= len(last.pop())
@@ -94,21 +92,58 @@ def read(
     while follow:
         pause()
         for file in files:
-            ends[file], lines = _added(file, ends[file])
+            ends[file], before[file], lines = _added(file, ends[file], before[file])
             yield from _shown(file, lines)
 
 
-def _added(file: Path, begin: int) -> tuple[int, list[bytes]]:
-    """The whole lines from there on, and where they end. A file that was emptied or deleted begins anew."""
+def _earlier(file: Path) -> Path:
+    return file.with_name(f"{file.name}.1")
+
+
+def _inode(file: Path) -> int | None:
+    return file.stat().st_ino if file.exists() else None
+
+
+def _last(file: Path, count: int) -> tuple[deque[bytes], int]:
+    """So many lines, the first of them from before it began anew, and where the file ends."""
+    with file.open("rb") as log:
+        last = deque(log, maxlen=count)
+        end = log.tell()
+    if sum(map(len, last)) == end:
+        with suppress(FileNotFoundError), _earlier(file).open("rb") as log:
+            more = list(deque(log, maxlen=count + 1))
+            if last and more and not more[-1].endswith(b"\n"):
+                last[0] = more.pop() + last[0]
+            last = deque([*more, *last], maxlen=count)
+    return last, end
+
+
+def _added(file: Path, begin: int, before: int | None) -> tuple[int, int | None, list[bytes]]:
+    """The whole lines from there on, where they end, and which file is the earlier one, as ``before`` was last time.
+
+    Where they end is less than 0 in the earlier one, from its end. A file that was emptied or deleted begins anew.
+    """
     try:
+        now, rest = _inode(_earlier(file)), b""
         with file.open("rb") as log:
-            begin = begin if begin <= log.seek(0, os.SEEK_END) else 0
-            log.seek(begin)
-            text = log.read()
+            size = log.seek(0, os.SEEK_END)
+            # It is emptied after it was copied: as long as it is not, it holds all that the copy does.
+            if now not in (None, before) and size < _earlier(file).stat().st_size:
+                rest, begin, before = _end_of(_earlier(file), max(begin, 0)), 0, now
+            elif begin < 0:
+                rest, begin = _end_of(_earlier(file), begin), 0
+            begin = log.seek(begin if begin <= size else 0) - len(rest)
+            text = rest + log.read()
     except FileNotFoundError:
-        return 0, []
+        return 0, before, []
     lines = text[: text.rfind(b"\n") + 1].split(b"\n")[:-1]
-    return begin + sum(len(line) + 1 for line in lines), lines
+    return begin + sum(len(line) + 1 for line in lines), before, lines
+
+
+def _end_of(file: Path, begin: int) -> bytes:
+    with file.open("rb") as log:
+        log.seek(begin, os.SEEK_END if begin < 0 else os.SEEK_SET)
+        return log.read()
 
 
 def _shown(file: Path, lines: Iterable[bytes]) -> Iterator[tuple[str, str]]:

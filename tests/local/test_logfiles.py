@@ -158,12 +158,36 @@ def test_a_log_that_is_too_large_begins_anew_and_the_last_three_stay(log: Path) 
     assert sorted(path.name for path in log.parent.iterdir()) == ["api.log", "beat.log", *names]
     assert [log.with_name(name).read_text()[:2] for name in names] == ["4\n", "3\n", "2\n"]
     assert {log.with_name(name).stat().st_mode & 0o777 for name in names} == {0o600}
-    assert [name for name, _ in logfiles.read(logfiles.choose(home, None), 9, follow=False)] == ["api", "beat"]
+    assert [name for name, _ in logfiles.read(logfiles.choose(home, None), 9, follow=False)] == ["api", *["beat"] * 9]
 
 
 def test_who_follows_a_log_that_begins_anew_sees_every_line_once(log: Path) -> None:
-    steps = [lambda: logfiles.rotate(log.parents[1], 1), lambda: add(log, "four\n")]
-    assert follow(log, steps=steps) == ["one", "two", "three", "four"]
+    def begin_anew(*pieces: str) -> None:
+        for piece in pieces:
+            add(log, piece)
+            logfiles.rotate(log.parents[1], 1)
+
+    steps = [
+        lambda: begin_anew("four\n"),
+        lambda: add(log, "five\n"),
+        # A line that is written on where the file begins anew.
+        lambda: begin_anew("six\nse"),
+        lambda: None,
+        lambda: add(log, "ven\n"),
+        lambda: begin_anew("eight\n"),
+    ]
+    assert follow(log, steps=steps) == ["one", "two", "three", "four", "five", "six", "seven", "eight"]
+
+
+def test_the_last_lines_are_shown_also_after_a_log_began_anew(log: Path) -> None:
+    add(log, "fo")
+    logfiles.rotate(log.parents[1], 1)
+    add(log, "ur\nfive\n")
+    for count, lines in ((9, ["one", "two", "three", "four", "five"]), (2, ["four", "five"]), (1, ["five"])):
+        assert [line for _, line in logfiles.read([log], count, follow=False)] == lines
+    log.with_name("beat.log.1").write_text("six\nse")
+    log.write_text("")
+    assert follow(log, steps=[lambda: add(log, "ven\n")]) == ["six", "seven"]
 
 
 def test_a_log_that_cannot_be_copied_stays_as_it_is(log: Path) -> None:
