@@ -11,57 +11,17 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any, Literal, TextIO
 
+from celeryctl.masks import HIDDEN as HIDDEN
+from celeryctl.masks import UUID
+from celeryctl.masks import mask as mask
+
 Format = Literal["text", "json"]
 
-HIDDEN = "****"
-# Greedy up to the last @, since a password may hold one; in a web address a port may follow the colon instead. All
-# repetitions are bounded: texts from outside must not make matching slow.
-URL_PASSWORD = re.compile(
-    r"((?<!http)(?<!https)://[^\s:/?#@]{0,99}:|://[^\s:/?#@]{0,99}:(?!\d{1,5}(?:[/?#,'\"\s]|$)))\S{1,500}@",
-    re.IGNORECASE,
-)
-URL_TOKEN = re.compile(r"(https?://)[^\s:/?#@]{1,500}@", re.IGNORECASE)
-PARAMETER = re.compile(
-    r"([?&][\w.-]{0,60}(?:password|passwd|secret|token|key|auth|authorization|signature)=)[^&#\s'\"]+", re.IGNORECASE
-)
-FIELD = re.compile(
-    r"""((?:password|passwd|secret|api_?key|authorization|basic_auth|encryption_keys)['"]?\s{0,9}[=:]\s{0,9})(?!<)"""
-    r"""(?:(['"])(?:\\.|(?!\2)[^\\\n]){0,999}\2|(?:(?:bearer|basic|token)\s{1,9})?[^\s&#]+)""",
-    re.IGNORECASE,
-)
-CREDENTIAL = re.compile(r"\b(Bearer|Basic)\s{1,9}[\w.~+/-]{16,}=*")
-AES_KEY = re.compile(r"(?<![\w+/=-])[\w+/-]{43}=(?![\w+/=])", re.ASCII)
-UUID = r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b"
-# A task's id, or the seconds that it took, can hold as many digits as a card number has: matched first, left alone.
-CARD = re.compile(
-    rf"({UUID}|(?<= in )\d{{1,9}}\.\d+(?=s\b))"
-    r"|(?<!\d)\d(?:[ -]?\d){12,18}(?!\d)",
-    re.IGNORECASE,
-)
-# In groups, with what pages and other people's programs put between them, also as it is escaped, or cannot be seen.
-GROUPED = re.compile(
-    rf"({UUID})"
-    r"|(?<!\d)\d{4}(?P<mark>(?:[\s._\u00ad\u200b-\u200f\u2010-\u2015\u2060\u2212\ufeff-]|&nbsp;|\\xa0|\\u00a0|\\[rtn]){1,3})"
-    r"(?:\d{4}(?P=mark)\d{4}(?P=mark)\d{1,7}|\d{6}(?P=mark)\d{5})(?!\d)",
-    re.IGNORECASE,
-)
 # What moves a cursor, ends a line, turns the direction of writing, cannot be seen, or cannot be written at all.
 CONTROL = re.compile(
     r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]"
     r"|[\U000e0000-\U000e007f]"
 )
-
-
-def mask(text: str) -> str:
-    """The text without passwords, tokens, keys and card numbers; it hides rather too much than too little."""
-    text = URL_PASSWORD.sub(rf"\1{HIDDEN}@", text)
-    text = URL_TOKEN.sub(rf"\1{HIDDEN}@", text)
-    text = PARAMETER.sub(rf"\1{HIDDEN}", text)
-    text = FIELD.sub(lambda found: f"{found[1]}{found[2] or ''}{HIDDEN}{found[2] or ''}", text)
-    text = CREDENTIAL.sub(rf"\1 {HIDDEN}", text)
-    text = AES_KEY.sub(HIDDEN, text)
-    text = CARD.sub(lambda found: found[1] or HIDDEN, text)
-    return GROUPED.sub(lambda found: found[1] or HIDDEN, text)
 
 
 def one_line(text: str) -> str:
