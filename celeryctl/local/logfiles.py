@@ -14,6 +14,7 @@ from celeryctl.home import translated
 from celeryctl.logs import mask, one_line
 
 POLL = 0.2  # seconds
+AGAIN = 60.0  # seconds after a log file could not begin anew
 LARGEST, KEPT = 10 * 2**20, 3  # bytes of a log file, and how many earlier ones stay
 
 
@@ -31,16 +32,41 @@ def open_log(home: Path, name: str) -> BinaryIO:
         return os.fdopen(os.open(path, flags, 0o600), "ab")
 
 
-def rotate(home: Path, largest: int = LARGEST) -> None:
-    """Begin every log file anew that has grown larger; what it held stays as ``NAME.log.1``, then ``.2`` and ``.3``."""
+def _free(file: Path) -> int:
+    return shutil.disk_usage(file).free
+
+
+def rotate(home: Path, largest: int = LARGEST, free: Callable[[Path], int] = _free) -> bool:
+    """Begin every log file anew that has grown larger; what it held stays as ``NAME.log.1``, then ``.2`` and ``.3``.
+
+    False where one could not. It goes on growing then: nobody is to end for that.
+    """
+    done = True
     for file in (home / "logs").glob("*.log"):
-        # Where the disk is full or a file is gone, it goes on growing: nobody is to end for that.
         try:
-            if file.stat().st_size > largest:
+            if (size := file.stat().st_size) <= largest:
+                continue
+            if free(file) < 2 * size:
+                done = False  # to fill up what others need would help nobody
+            else:
                 _begin_anew(file)
         except OSError:
+            done = False
             with suppress(OSError):
                 file.with_name(f"{file.name}.0").unlink()
+    return done
+
+
+class Rotation:
+    """Rotates whenever it looks, but for a minute after that failed: to copy in vain is work, too."""
+
+    def __init__(self, rotate: Callable[[], bool], now: Callable[[], float] = time.monotonic) -> None:
+        self._rotate, self._now = rotate, now
+        self._again = now()
+
+    def look(self) -> None:
+        if self._now() >= self._again and not self._rotate():
+            self._again = self._now() + AGAIN
 
 
 def _begin_anew(file: Path) -> None:

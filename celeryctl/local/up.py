@@ -5,6 +5,7 @@ import uuid
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import psutil
@@ -20,7 +21,7 @@ from celeryctl.local.choose import Choice, Wish
 from celeryctl.local.crew import Crew
 from celeryctl.local.follow import Follower, Teller
 from celeryctl.local.interrupt import AskedToEndError, Interrupt
-from celeryctl.local.logfiles import rotate
+from celeryctl.local.logfiles import Rotation, rotate
 from celeryctl.local.ports import require_free, require_metrics_ports
 from celeryctl.local.restarts import Restarts
 from celeryctl.local.servers import Servers
@@ -81,6 +82,7 @@ class Up:
         self._crew = Crew(context, interrupt, changed=self._state.processes)
         self._restarts = Restarts(teller.restarting)
         self._ready = False
+        self._rotation = Rotation(partial(rotate, context.settings.home))
 
     def run(self) -> int:
         """Start everything, and end everything that was started, whatever happens in between."""
@@ -134,7 +136,7 @@ class Up:
 
     def _check(self) -> None:
         """Start again what ends once all has been at work; before, and in a round that is waited for, raise."""
-        rotate(self._context.settings.home)
+        self._rotation.look()
         if self._ready and not self._wanted.once:
             self._restarts.look([*self._servers.kept(), *self._crew.kept()])
         else:

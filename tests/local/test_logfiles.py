@@ -190,7 +190,24 @@ def test_the_last_lines_are_shown_also_after_a_log_began_anew(log: Path) -> None
     assert follow(log, steps=[lambda: add(log, "ven\n")]) == ["six", "seven"]
 
 
+def test_a_log_is_not_copied_where_the_disk_is_nearly_full(log: Path) -> None:
+    size = log.stat().st_size
+    assert not logfiles.rotate(log.parents[1], 1, free=lambda _: 2 * size - 1)
+    assert (log.stat().st_size, [path.name for path in log.parent.iterdir()]) == (size, ["beat.log"])
+    assert logfiles.rotate(log.parents[1], 1, free=lambda _: 2 * size)
+    assert log.with_name("beat.log.1").stat().st_size == size
+
+
+def test_what_failed_is_tried_again_a_minute_later() -> None:
+    moments = iter([0, 0, 0, 59.9, 60, 60.1])
+    done = iter([False, True, True])
+    rotation = logfiles.Rotation(lambda: next(done), lambda: next(moments))
+    for _ in range(4):  # at 0, when it fails, at 59.9, at 60 and at 60.1
+        rotation.look()
+    assert list(done) == []
+
+
 def test_a_log_that_cannot_be_copied_stays_as_it_is(log: Path) -> None:
     log.with_name("beat.log.0").symlink_to("elsewhere")
-    logfiles.rotate(log.parents[1], 1)
+    assert not logfiles.rotate(log.parents[1], 1)
     assert (log.read_text(), [path.name for path in log.parent.iterdir()]) == ("one\ntwo\nthree\n", ["beat.log"])
