@@ -14,8 +14,8 @@ from celeryctl.dataset import Dataset
 from celeryctl.local import generate
 from celeryctl.pipeline.context import Context
 from celeryctl.pipeline.decode import decode
-from celeryctl.pipeline.engine import work_of
 from celeryctl.pipeline.rejection import Rejection
+from celeryctl.pipeline.works import work_of
 from celeryctl.storage import coverage, runs
 from celeryctl.storage.database import session, transaction
 from celeryctl.storage.ledger import Run

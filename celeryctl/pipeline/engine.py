@@ -21,6 +21,7 @@ from celeryctl.pipeline.lanes import Lanes
 from celeryctl.pipeline.lease import Lease, LostError
 from celeryctl.pipeline.page import Get
 from celeryctl.pipeline.paging import Map, fetch_listing
+from celeryctl.pipeline.works import work_of
 from celeryctl.storage import batches, plan, readings, runs, sources
 from celeryctl.storage.cipher import Keyring
 from celeryctl.storage.database import session
@@ -29,7 +30,6 @@ from celeryctl.storage.ledger import Run
 from celeryctl.storage.misses import Missed
 from celeryctl.storage.outcomes import Outcome
 from celeryctl.storage.rows import Rows
-from celeryctl.storage.work import Work
 
 if TYPE_CHECKING:
     from celeryctl.settings import Settings
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 SPLIT_AFTER = 2  # claims that nobody finished: the third hands the batch on in pieces
-LOOKUPS = 100  # users in a batch that are looked up one by one: a batch stays a matter of seconds
 POLL = 0.2  # seconds between two looks at batches in other hands
 
 
@@ -45,19 +44,6 @@ class Fetch(Protocol):
     """Brings the records of a claimed batch. Raises SourceError, SourceUnreachableError, LostError."""
 
     def __call__(self, dataset: Dataset, claim: batches.Claim, lease: Lease, meter: http.Meter) -> Outcome: ...
-
-
-def work_of(dataset: Dataset, settings: "Settings") -> Work:
-    """How the data set is cut into batches under these settings."""
-    return Work(
-        name=dataset.name,
-        model=dataset.model,
-        listing=dataset.source.kind == "listing",
-        page_size=dataset.source.page_size,
-        batch_size=settings.batch_size if dataset.source.many else LOOKUPS,
-        max_age=settings.sources[dataset.name].max_age,
-        single=dataset.key == ("user",),
-    )
 
 
 def _metered(outcome: Outcome, meter: http.Meter) -> Outcome:
@@ -148,14 +134,10 @@ class Pipeline:
         if claim.attempts <= self.settings.max_attempts:
             return None
         key = f"page {claim.lo}" if self.works[claim.run.dataset].listing else str(claim.lo)
-        parked = Missed(
-            key,
-            "failed",
-            (f"not done after {claim.attempts - 1} attempts: its worker died, or the database refused it",),
-        )
-        lost = Outcome(missed=[parked], ended=not splittable)
+        reason = f"not done after {claim.attempts - 1} attempts: its worker died, or the database refused it"
+        lost = Outcome(missed=[Missed(key, "failed", (reason,))], ended=not splittable)
         following = batches.finish(claim, lost, self.works, self.keyring) or []
-        logger.warning("batch is given up: %s", parked.reasons[0])
+        logger.warning("batch is given up: %s", reason)
         return following
 
     def drain(self, run_id: uuid.UUID, progress: Callable[[Run], None]) -> Run:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from celeryctl.dataset import Datasets
 from celeryctl.errors import CeleryctlError, SourceUnreachableError, UsageError
-from celeryctl.pipeline.engine import Pipeline, work_of
+from celeryctl.pipeline.engine import Pipeline
+from celeryctl.pipeline.works import work_of
 from celeryctl.storage import plan, runs
 from celeryctl.storage.database import session
 from celeryctl.storage.ledger import Run

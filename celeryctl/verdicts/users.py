@@ -7,8 +7,8 @@ from celeryctl import services
 from celeryctl.ages import ago, until
 from celeryctl.dataset import Dataset
 from celeryctl.pipeline.context import Context
-from celeryctl.pipeline.engine import work_of
 from celeryctl.pipeline.schedule import next_due
+from celeryctl.pipeline.works import work_of
 from celeryctl.storage import pause, runs
 from celeryctl.storage.database import session
 from celeryctl.storage.ledger import Miss
