@@ -99,7 +99,7 @@ def test_a_second_message_and_one_of_an_unknown_batch_change_nothing(cluster: Cl
     last = value("SELECT last_value FROM batches_id_seq")
     for batch in (last, last, 10**12, "text", None):
         cluster.app.send_task("celeryctl.batch", args=[batch])
-    eventually(lambda: "batch text:" in cluster.worker.text[said:])
+    eventually(lambda: "batch=text" in cluster.worker.text[said:])
     eventually(lambda: empty_queue(cluster))
     after = value("SELECT array_agg(r ORDER BY id) FROM runs r"), value("SELECT array_agg(u ORDER BY id) FROM users u")
     assert after == before

@@ -55,7 +55,7 @@ def _following(app: "App", request: Any, batch_id: int) -> list[int]:
         claim = batches.claim(batch_id, holder=request.hostname, task_id=request.id)
     except CeleryctlError as exc:
         with logs.about(batch=batch_id):
-            journal.again(exc, logging.WARNING)
+            journal.untaken(exc)
         return []
     if claim is None:
         return []

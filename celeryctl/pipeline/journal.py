@@ -22,6 +22,11 @@ def again(error: CeleryctlError, level: int) -> None:
     logger.log(level, "batch is tried again: %s", error)
 
 
+def untaken(error: CeleryctlError) -> None:
+    """It could not be claimed: if it is one, it is announced again when it is due."""
+    logger.warning("batch cannot be taken: %s", error)
+
+
 def left() -> None:
     """It is no longer ours: nothing was written, and need not be."""
     logger.info("batch went to somebody else")

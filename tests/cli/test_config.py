@@ -115,6 +115,7 @@ def test_options_are_the_strongest_origin(monkeypatch: pytest.MonkeyPatch) -> No
 
 @pytest.mark.parametrize("form", ["text", "json"])
 def test_what_is_passed_over_is_told_in_the_form_of_the_log(capsys: Captured, project: Path, form: str) -> None:
+    options.begin(no_color=False)
     (project / ".env").write_text(f"LOG_FORMAT={form}\n= nothing\n")
     for _ in range(2):
         options.context()

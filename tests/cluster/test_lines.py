@@ -141,7 +141,7 @@ def test_a_batch_that_cannot_be_taken_is_one_line_too(
         app.tasks["celeryctl.batch"](7)
     (line,) = map(json.loads, caplog.text.splitlines())
     assert (line["level"], line["batch"]) == ("WARNING", 7)
-    assert line["message"] == "batch is tried again: The database does not answer."
+    assert line["message"] == "batch cannot be taken: The database does not answer."
 
 
 def test_beat_tells_of_every_run_that_it_opens_and_of_nothing_else(
