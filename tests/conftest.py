@@ -36,11 +36,35 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--named-servers", action="store_true", help=told)
 
 
+@pytest.hookimpl(trylast=True)  # after they were shuffled
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if config.getoption("--named-servers"):
         others = [item for item in items if SERVERS.isdisjoint(getattr(item, "fixturenames", ()))]
         config.hook.pytest_deselected(items=others)
         items[:] = [item for item in items if item not in others]
+    if (workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))) <= len(items):
+        items[:] = spread(items, workers)
+
+
+def limit(item: pytest.Item) -> float:
+    """Seconds that a test may take, where it has a limit of its own."""
+    found = item.get_closest_marker("timeout")
+    return float(found.args[0]) if found else 0.0
+
+
+def spread(items: list[pytest.Item], workers: int) -> list[pytest.Item]:
+    """Let every worker begin with one of the tests that may take longest: in the end all would wait for these.
+
+    With ``--dist worksteal`` each gets a piece of the list, all of one size, and takes over from others later.
+    """
+    longest = sorted(items, key=limit, reverse=True)[:workers]
+    others = [item for item in items if item not in longest]
+    found: list[pytest.Item] = []
+    for left in range(workers, 0, -1):
+        share = (len(others) + left) // left - 1
+        found += [longest[workers - left], *others[:share]]
+        del others[:share]
+    return found
 
 
 @pytest.fixture(autouse=True)

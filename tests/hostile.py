@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 FEW, MANY = 200, 10_000
 amounts = pytest.mark.parametrize(
-    "amount", [FEW, pytest.param(MANY, marks=[pytest.mark.slow, pytest.mark.timeout(600)])]
+    "amount", [FEW, pytest.param(MANY, marks=[pytest.mark.slow, pytest.mark.timeout(500)])]
 )
 
 TEXTS = (

@@ -20,7 +20,8 @@ EXAMPLES = [one for entry in COMMANDS for one in entry.examples]
 LASTING = {
     "worker": ("ready.", {1}),  # Celery's own code for it; SIGTERM ends it with 0
     "beat": ("beat: Starting", {0}),
-    "flower": ("Visit me at", {0, 1}),  # 1 as long as it has not asked every worker
+    # 1 as long as it has not asked every worker, the signal where it is pressed again while it ends
+    "flower": ("Visit me at", {0, 1, -signal.SIGINT}),
     "api": ("Serving 1000 users", {0}),
     "tail": ("users", {130}),
     "logs -f": ("worker1", {130}),
