@@ -15,12 +15,14 @@ PARAMETER = re.compile(
 )
 # To the end of the quote or the line: which schemes there are, and of how many words, others decide.
 AUTHORIZATION = re.compile(
-    r"""(authorization(?:\\{0,3}['"]\s{0,9},|\\{0,3}['"]?\s{0,9}[=:])\s{0,9}+)(?!<|\*{4})"""
-    r"""(?:(b?\\{0,3}(['"]))(?:\\.|(?!\3)[^\\\n]){0,2000}\3|[^\n]+)""",
+    r"""(authorization(?:\\{0,3}['"]\s{0,9},|\\{0,3}['"]?\s{0,9}[=:])\s{0,9}+)(?!<|\*{4}(?:['"&\s]|$))"""
+    r"""(?:(b?\\{0,3}(['"]))(?:\\.|(?!\3)[^\\\n]){0,2000}\3|(?:bearer|basic|token)\s{1,9}\S[^\n]*|[^\n]+)""",
     re.IGNORECASE,
 )
 FIELD = re.compile(
-    r"""((?:password|passwd|secret|api[-_]?key|token|\w_auth|encryption_keys)['"]?\s{0,9}[=:]\s{0,9})(?!<)"""
+    r"""((?:(?:password|passwd|secret|api[-_]?key|\w_auth|encryption_keys)['"]?\s{0,9}[=:]\s{0,9}"""
+    # What JSON holds beside texts is no token.
+    r"""|token['"]?\s{0,9}[=:]\s{0,9}(?!(?:null|true|false|\d{1,9})\s{0,9}[,}\]])))(?!<)"""
     r"""(?:(['"])(?:\\.|(?!\2)[^\\\n]){0,999}\2|(?:(?:bearer|basic|token)\s{1,9})?[^\s&#]+)""",
     re.IGNORECASE,
 )

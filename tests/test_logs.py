@@ -41,6 +41,7 @@ SECRET = {
     "host=h password='s3 \\' cret' dbname=d": "host=h password='****' dbname=d",
     "{'user': 'u', 'password': 's3 cret', 'host': 'h'}": "{'user': 'u', 'password': '****', 'host': 'h'}",
     "Authorization: Bearer s3cret": "Authorization: ****",
+    "Authorization: Bearer\r\n  s3cret": "Authorization: ****",
     "{'Authorization': 'Basic s3cret'}": "{'Authorization': '****'}",
     'Authorization: Digest username="u", response="s3cret"\nHost: h': "Authorization: ****\nHost: h",
     "USERS_AUTHORIZATION=ApiKey of s3cret": "USERS_AUTHORIZATION=****",
@@ -99,6 +100,7 @@ HARMLESS = [
     "counts [1000, 2000, 3000, 4000]",
     "rows 1000 of 2000, 3000 and 4000",
     "tokens 12",
+    '{"id": 1, "next_page_token": null, "token": 12}',
     "FLOWER_BASIC_AUTH=<user>:<password>",
     "0123456789012345678901234567890123456789",
 ]

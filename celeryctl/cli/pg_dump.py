@@ -12,7 +12,7 @@ def command(arguments: Sequence[str]) -> int:
     """
     from celeryctl.local import access, archives, shell
 
-    if not archives.needs_database(arguments):
+    if not archives.needs_database("pg_dump", arguments):
         return shell.alone("pg_dump", arguments)
     archives.keep_private(arguments)
     with access.to_read(options.context(), behind=True) as here:

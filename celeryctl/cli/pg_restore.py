@@ -13,7 +13,7 @@ def command(arguments: Sequence[str]) -> int:
     """
     from celeryctl.local import access, archives, shell
 
-    if not archives.needs_database(arguments):
+    if not archives.needs_database("pg_restore", arguments):
         return shell.alone("pg_restore", arguments)
     context = options.context()
     archives.require(context, arguments)

@@ -52,6 +52,7 @@ def _batch(app: "App"):  # type: ignore[no-untyped-def]
 def _following(app: "App", request: Any, batch_id: int) -> list[int]:
     """Do it. Where it cannot be done nothing was written: it is announced again when its lease is over."""
     try:
+        pipeline = app.pipeline  # which needs its keys
         claim = batches.claim(batch_id, holder=request.hostname, task_id=request.id)
     except CeleryctlError as exc:
         with logs.about(batch=batch_id):
@@ -60,7 +61,7 @@ def _following(app: "App", request: Any, batch_id: int) -> list[int]:
     if claim is None:
         return []
     with journal.about(claim), _discreet(f"batch {batch_id}"), suppress(CeleryctlError):
-        return app.pipeline.work(claim)
+        return pipeline.work(claim)
     return []
 
 

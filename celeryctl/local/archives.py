@@ -16,7 +16,7 @@ from celeryctl.local.access import LOCAL
 from celeryctl.local.postgres import DATABASE
 from celeryctl.pipeline.context import Context
 
-SWITCHES = "abBcCeOsvwWx1"
+SWITCHES = "abBcCOsvwWx1"
 VALUED = (
     "-E --encoding", "-d --dbname", "-F --format", "-h --host", "-I --index", "-j --jobs", "-L --use-list",
     "-n --schema", "-N --exclude-schema", "-p --port", "-P --function", "-S --superuser", "-t --table", "-T --trigger",
@@ -24,9 +24,9 @@ VALUED = (
 )  # fmt: skip
 
 
-def needs_database(arguments: Sequence[str]) -> bool:
+def needs_database(program: shell.Program, arguments: Sequence[str]) -> bool:
     """Whether it is asked for more than help, a version, or what is in a file."""
-    asked = _parsed(arguments)
+    asked = _parsed(program, arguments)
     return not (asked.help or asked.version or asked.list)
 
 
@@ -44,7 +44,7 @@ def keep_private(arguments: Sequence[str]) -> None:
 
     Raises CeleryctlError for a file of somebody else, who could always read it.
     """
-    path = _parsed(arguments).file
+    path = _parsed("pg_dump", arguments).file
     if path is None or not Path(path).is_file():
         return
     try:
@@ -66,10 +66,10 @@ def keep_private(arguments: Sequence[str]) -> None:
 def require(context: Context, arguments: Sequence[str]) -> None:
     """Raise UsageError for a file that pg_restore cannot read, or with made-up data for a database of live ones.
 
-    What comes over stdin is not looked at: it can be read once.
+    What comes over stdin or a pipe is not looked at: it can be read once.
     """
-    path = _parsed(arguments).archive
-    if path is None:
+    path = _parsed("pg_restore", arguments).archive
+    if path is None or Path(path).is_fifo():
         return
     command = [shell.newest("pg_restore"), "--list", "--", path]
     listed = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)  # noqa: S603
@@ -84,15 +84,21 @@ def require(context: Context, arguments: Sequence[str]) -> None:
         raise UsageError(f"{path} holds made-up records", why=why, fix=fix)
 
 
-def _parsed(arguments: Sequence[str]) -> Namespace:
-    """What we know of the options of both; the others are switches."""
-    parser = ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+def _parsed(program: shell.Program, arguments: Sequence[str]) -> Namespace:
+    """What we know of its options; the others are switches. Long ones may be shortened, as both programs have it."""
+    parser = ArgumentParser(add_help=False, exit_on_error=False)
     for letter in SWITCHES:
         parser.add_argument(f"-{letter}", action="store_true")
     for names in VALUED:
         parser.add_argument(*names.split())
-    for names in ("-? --help", "-V --version", "-l --list"):
+    if program == "pg_dump":
+        parser.add_argument("-e", "--extension")
+    else:
+        parser.add_argument("-e", "--exit-on-error", action="store_true")
+        parser.add_argument("-l", "--list", action="store_true")
+    for names in ("-? --help", "-V --version"):
         parser.add_argument(*names.split(), action="store_true")
+    parser.set_defaults(list=False)
     parser.add_argument("-f", "--file")
     parser.add_argument("archive", nargs="?")
     try:

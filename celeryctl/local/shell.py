@@ -107,7 +107,7 @@ def _waited(process: "subprocess.Popen[bytes]") -> int:
         process.send_signal(signal.SIGINT)
         try:
             process.wait(BREAK_OFF)
-        except subprocess.TimeoutExpired:
+        except (subprocess.TimeoutExpired, KeyboardInterrupt):
             process.terminate()
         raise
 

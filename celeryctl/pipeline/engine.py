@@ -34,8 +34,6 @@ from celeryctl.storage.rows import Rows
 if TYPE_CHECKING:
     from celeryctl.settings import Settings
 
-logger = logging.getLogger(__name__)
-
 SPLIT_AFTER = 2  # claims that nobody finished: the third hands the batch on in pieces
 POLL = 0.2  # seconds between two looks at batches in other hands
 
@@ -121,7 +119,7 @@ class Pipeline:
         if isinstance(error, AnswerError):
             meter.count_useless()
         following = batches.fail(claim, self.works, _metered(Outcome(), meter), error)
-        logger.log(level, "batch is given up: %s", error)
+        journal.given_up(error, level)
         return following
 
     def _break_up(self, claim: batches.Claim) -> list[int] | None:
@@ -129,16 +127,16 @@ class Pipeline:
         splittable = claim.run.bound is not None or not self.works[claim.run.dataset].listing
         if splittable and claim.hi > claim.lo:
             pieces = batches.split(claim)
-            logger.warning("batch is split: it was not done in %d attempts", claim.attempts - 1)
+            journal.split(claim, ours=bool(pieces))
             return pieces
         if claim.attempts <= self.settings.max_attempts:
             return None
         key = f"page {claim.lo}" if self.works[claim.run.dataset].listing else str(claim.lo)
         reason = f"not done after {claim.attempts - 1} attempts: its worker died, or the database refused it"
         lost = Outcome(missed=[Missed(key, "failed", (reason,))], ended=not splittable)
-        following = batches.finish(claim, lost, self.works, self.keyring) or []
-        logger.warning("batch is given up: %s", reason)
-        return following
+        following = batches.finish(claim, lost, self.works, self.keyring)
+        journal.given_up(reason, ours=following is not None)
+        return following or []
 
     def drain(self, run_id: uuid.UUID, progress: Callable[[Run], None]) -> Run:
         """Work through a run here, batch by batch, until it is over. Batches in other hands are waited for."""

@@ -27,9 +27,25 @@ def untaken(error: CeleryctlError) -> None:
     logger.warning("batch cannot be taken: %s", error)
 
 
+def split(claim: Claim, *, ours: bool) -> None:
+    """Its holders have died: its halves come in its place, if it was still ``ours``."""
+    if ours:
+        logger.warning("batch is split: it was not done in %d attempts", claim.attempts - 1)
+    else:
+        left()
+
+
+def given_up(reason: object, level: int = logging.WARNING, *, ours: bool = True) -> None:
+    """Nothing comes in its place, if it was still ``ours``: the next run plans it anew."""
+    if ours:
+        logger.log(level, "batch is given up: %s", reason)
+    else:
+        left()
+
+
 def left() -> None:
     """It is no longer ours: nothing was written, and need not be."""
-    logger.info("batch went to somebody else")
+    logger.info("batch is no longer ours: its run was cancelled, or somebody else has it")
 
 
 def finished(outcome: Outcome, seconds: float) -> None:

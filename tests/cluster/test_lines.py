@@ -107,7 +107,7 @@ Pipeline._do = fail
     ("raised", "level", "message"),
     [
         ("DatabaseUnreachableError('no')", "WARNING", "batch is tried again: no"),
-        ("LostError", "INFO", "batch went to somebody else"),
+        ("LostError", "INFO", "batch is no longer ours: its run was cancelled, or somebody else has it"),
         ("KeyError('a row')", "ERROR", "batch {id} ended unexpectedly"),
     ],
 )
@@ -142,6 +142,16 @@ def test_a_batch_that_cannot_be_taken_is_one_line_too(
     (line,) = map(json.loads, caplog.text.splitlines())
     assert (line["level"], line["batch"]) == ("WARNING", 7)
     assert line["message"] == "batch cannot be taken: The database does not answer."
+
+
+def test_a_batch_is_not_taken_without_the_key_that_it_needs(
+    database_url: str, redis_url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    variables = settings(database_url, redis_url, tmp_path) | {"CARD_ENCRYPTION_KEYS": ""}
+    with create_app(context(variables, tmp_path)) as app:
+        app.tasks["celeryctl.batch"](7)
+    (line,) = caplog.messages
+    assert line.startswith("batch cannot be taken: CARD_ENCRYPTION_KEYS is not set: ")
 
 
 def test_beat_tells_of_every_run_that_it_opens_and_of_nothing_else(

@@ -11,6 +11,7 @@ from celeryctl.errors import CeleryctlError, UsageError
 from celeryctl.local import archives
 from celeryctl.local.access import LOCAL
 from celeryctl.local.postgres import DATABASE, Postgres
+from celeryctl.local.shell import Program
 from celeryctl.pipeline.context import Context
 from celeryctl.storage import database as db
 from celeryctl.storage import schema
@@ -35,6 +36,26 @@ def test_others_can_no_longer_read_a_file_that_was_there(
     archives.keep_private(words)
     assert Path("copy").stat().st_mode & 0o777 == 0o600
     assert Path("copy").read_text() == "what was there"
+
+
+@pytest.mark.unit
+@pytest.mark.parametrize(
+    ("program", "words", "needed"),
+    [
+        ("pg_dump", ["-eltree", "-f", "copy"], True),
+        ("pg_dump", ["--vers"], False),
+        ("pg_restore", ["-el", "copy"], False),
+        ("pg_restore", ["--job", "4", "copy"], True),
+    ],
+)
+def test_what_each_of_the_programs_is_asked_for(program: Program, words: list[str], needed: bool) -> None:
+    assert archives.needs_database(program, words) == needed
+
+
+@pytest.mark.unit
+def test_a_pipe_is_not_read_before_it_is_restored(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    archives.require(named("postgresql://127.0.0.1/celeryapp"), ["--job", "4", str(tmp_path / "pipe")])
 
 
 @pytest.mark.unit
