@@ -209,6 +209,6 @@ def test_the_ledger_converges(database_url: str) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_the_ledger_converges_over_long_histories(database_url: str) -> None:
-    explore(examples=150, steps=50)
+    explore(examples=80, steps=50)
     with session():
         assert not Batch.select().exists()
