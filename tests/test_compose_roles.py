@@ -16,7 +16,7 @@ import yaml
 from cli.rolekit import Roles, ask, roles
 from cluster.kit import run, settings
 from conftest import named
-from psycopg2.extensions import parse_dsn
+from psycopg2.extensions import TRANSACTION_STATUS_INTRANS, parse_dsn
 
 from celeryctl.local import wheels
 from celeryctl.local.postgres import Postgres
@@ -103,7 +103,9 @@ def test_it_waits_for_nobody_who_works(empty: Roles) -> None:
     with closing(psycopg2.connect(url(empty, "work", "second"))) as connection, connection.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM users")
         cursor.execute("LOCK TABLE runs IN ROW EXCLUSIVE MODE")
-        db_roles(empty, migrate="first", work="second", look="third")
+        db_roles(empty, migrate="first", work="changed", look="third")
+        assert connection.info.transaction_status == TRANSACTION_STATUS_INTRANS, "and was not thrown out"
+    assert ask(url(empty, "work", "changed"), "SELECT 1") == [(1,)], "it came to its end meanwhile"
 
 
 def test_the_urls_name_the_logins() -> None:

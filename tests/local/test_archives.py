@@ -54,8 +54,15 @@ def test_what_each_of_the_programs_is_asked_for(program: Program, words: list[st
 
 @pytest.mark.unit
 def test_a_pipe_is_not_read_before_it_is_restored(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "pipe")
-    archives.require(named("postgresql://127.0.0.1/celeryapp"), ["--job", "4", str(tmp_path / "pipe")])
+    pipe, sent = tmp_path / "pipe", b"what pg_restore is to read"
+    os.mkfifo(pipe)
+    descriptor = os.open(pipe, os.O_RDWR | os.O_NONBLOCK)
+    try:
+        os.write(descriptor, sent)
+        archives.require(named("postgresql://127.0.0.1/celeryapp"), ["--job", "4", str(pipe)])
+        assert os.read(descriptor, 100) == sent
+    finally:
+        os.close(descriptor)
 
 
 @pytest.mark.unit
